@@ -1,0 +1,18 @@
+//! What a Millsight model file is: everything on which the trainer and the
+//! runtime must agree.
+//!
+//! * [`card`]: the model card that travels inside the ONNX metadata.
+//! * [`model_file`]: reading and writing ONNX files together with their card.
+//! * [`preprocess`]: image to network input; the only implementation.
+//! * [`weights`]: named arrays in and out (safetensors, timm's names).
+//! * [`graph`]: ONNX graphs written node by node.
+//! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
+//! * [`verify`]: parity of a model file against reference logits.
+
+pub mod card;
+pub mod engine;
+pub mod graph;
+pub mod model_file;
+pub mod preprocess;
+pub mod verify;
+pub mod weights;
