@@ -1,0 +1,178 @@
+//! ONNX Runtime, loaded from its shared library when the program starts.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::ep::{self, ExecutionProviderDispatch};
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::TensorRef;
+
+use super::choice::Provider;
+use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, library};
+use crate::card::ModelCard;
+use crate::model_file::ModelFile;
+
+/// ONNX Runtime allows one environment and one library in a process.
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+#[derive(Clone)]
+struct Loaded {
+    path: PathBuf,
+    version: String,
+    environment: Environment,
+}
+
+/// One session of ONNX Runtime on one thread.
+///
+/// The measured advice for CPUs is one such session per core instead of
+/// threads within a session.
+pub struct OnnxRuntime {
+    session: Session,
+    card: ModelCard,
+    identity: EngineIdentity,
+}
+
+impl OnnxRuntime {
+    /// Loads a model with the library at `library` on one execution provider.
+    ///
+    /// # Errors
+    /// [`EngineError::Library`] when the library is unusable or another one
+    /// has been loaded into this process, and [`EngineError::Provider`] when
+    /// the provider does not start or the model does not load on it.
+    pub fn load(
+        model: &ModelFile,
+        library: &Path,
+        provider: Provider,
+    ) -> Result<Self, EngineError> {
+        let loaded = load_library(library)?;
+        let session = session(&loaded.environment, model, provider).map_err(|error| {
+            EngineError::Provider {
+                provider,
+                reason: error.to_string(),
+            }
+        })?;
+        Ok(Self {
+            session,
+            card: model.card.clone(),
+            identity: EngineIdentity {
+                name: "onnxruntime".into(),
+                version: loaded.version,
+                provider: provider.to_string(),
+                precision: "f32".into(),
+            },
+        })
+    }
+}
+
+impl Engine for OnnxRuntime {
+    fn identity(&self) -> &EngineIdentity {
+        &self.identity
+    }
+
+    fn run(
+        &mut self,
+        batch: Batch<'_>,
+        tiles: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), EngineError> {
+        check_batch(&self.card, batch, tiles)?;
+        let input = &self.card.input;
+        let shape = [tiles, input.channels, input.height, input.width];
+        let failed = |error: ort::Error| EngineError::Run(error.to_string());
+        let outputs = match batch {
+            Batch::U8(values) => {
+                let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
+                self.session
+                    .run(ort::inputs![input.name.as_str() => tensor])
+            }
+            Batch::F32(values) => {
+                let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
+                self.session
+                    .run(ort::inputs![input.name.as_str() => tensor])
+            }
+        }
+        .map_err(failed)?;
+        let output = outputs.get(&self.card.output.name).ok_or_else(|| {
+            EngineError::Run(format!(
+                "the graph has no output `{}`, which its card names",
+                self.card.output.name
+            ))
+        })?;
+        let (_, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
+        scores.clear();
+        scores.extend_from_slice(values);
+        check_scores(&self.card, tiles, scores.len())
+    }
+}
+
+/// Loads the library once; a second call must name the same file.
+fn load_library(path: &Path) -> Result<Loaded, EngineError> {
+    let problem = |reason: String| EngineError::Library {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let mut slot = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(loaded) = slot.as_ref() {
+        if loaded.path == path {
+            return Ok(loaded.clone());
+        }
+        return Err(problem(format!(
+            "this process has already loaded {}",
+            loaded.path.display()
+        )));
+    }
+    let version = library::version(path)?;
+    let environment = ort::init_from(path)
+        .map_err(|error| problem(error.to_string()))?
+        .with_name("millsight")
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| problem(error.to_string()))?;
+    let loaded = Loaded {
+        path: path.to_path_buf(),
+        version,
+        environment,
+    };
+    *slot = Some(loaded.clone());
+    Ok(loaded)
+}
+
+fn session(
+    environment: &Environment,
+    model: &ModelFile,
+    provider: Provider,
+) -> ort::Result<Session> {
+    let mut builder = Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(1)?
+        .with_intra_op_spinning(false)?
+        .with_execution_providers(providers(provider))?;
+    builder.commit_from_memory(&model.onnx)
+}
+
+/// TensorRT leaves the nodes that it does not take to CUDA.
+fn providers(provider: Provider) -> Vec<ExecutionProviderDispatch> {
+    let cuda = || ep::CUDA::default().build().error_on_failure();
+    match provider {
+        Provider::Cpu => Vec::new(),
+        Provider::Cuda => vec![cuda()],
+        Provider::Tensorrt => {
+            let mut tensorrt = ep::TensorRT::default();
+            if let Some(folder) = dirs::cache_dir() {
+                let folder = folder.join("millsight").join("tensorrt");
+                // Without the folder TensorRT only rebuilds its engine at
+                // each start, so a failure to make it is no reason to stop.
+                if std::fs::create_dir_all(&folder).is_ok() {
+                    tensorrt = tensorrt
+                        .with_engine_cache(true)
+                        .with_engine_cache_path(folder.display())
+                        .with_timing_cache(true)
+                        .with_timing_cache_path(folder.display());
+                }
+            }
+            vec![tensorrt.build().error_on_failure(), cuda()]
+        }
+    }
+}
