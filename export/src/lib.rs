@@ -4,12 +4,14 @@
 //! * [`card`]: the model card that travels inside the ONNX metadata.
 //! * [`model_file`]: reading and writing ONNX files together with their card.
 //! * [`preprocess`]: image to network input; the only implementation.
+//! * [`durable`]: files that must survive a crash.
 //! * [`weights`]: named arrays in and out (safetensors, timm's names).
 //! * [`graph`]: ONNX graphs written node by node.
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
 //! * [`verify`]: parity of a model file against reference logits.
 
 pub mod card;
+pub mod durable;
 pub mod engine;
 pub mod graph;
 pub mod model_file;
