@@ -1,0 +1,172 @@
+//! Tests of the written graph on the embedded engine.
+
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::card::{
+    ElementType, InputSpec, ModelCard, OutputKind, OutputSpec, Preprocessing, Provenance,
+};
+use crate::engine::{Batch, Embedded, Engine};
+use crate::model_file::ModelFile;
+use onnx_protobuf::Message;
+
+fn spec(pooling: Pooling) -> VitSpec {
+    VitSpec {
+        image_height: 16,
+        image_width: 24,
+        patch: 8,
+        width: 12,
+        depth: 2,
+        heads: 3,
+        mlp_width: 20,
+        qkv_bias: true,
+        layer_scale: true,
+        pooling,
+        classes: 4,
+        layer_norm_epsilon: 1e-6,
+    }
+}
+
+/// Reproducible weights of mixed sign.
+fn weights(spec: &VitSpec) -> NamedArrays {
+    let mut arrays = NamedArrays::new();
+    let mut state = 1u32;
+    for (name, shape) in spec.parameters() {
+        let data = (0..shape.iter().product::<usize>())
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+            })
+            .collect();
+        arrays.insert(name, shape, data).unwrap();
+    }
+    arrays
+}
+
+fn engine(spec: &VitSpec, form: InputForm) -> Embedded {
+    let model = vit_classifier(spec, &weights(spec), form).unwrap();
+    let folded = form != InputForm::Normalised;
+    let card = ModelCard {
+        schema: ModelCard::SCHEMA,
+        name: "test".into(),
+        architecture: "vit".into(),
+        classes: ["no_defect", "a", "b", "c"].map(String::from).to_vec(),
+        input: InputSpec {
+            name: INPUT.into(),
+            width: spec.image_width,
+            height: spec.image_height,
+            channels: if folded { 1 } else { 3 },
+            element: if folded {
+                ElementType::U8
+            } else {
+                ElementType::F32
+            },
+        },
+        output: OutputSpec {
+            name: OUTPUT.into(),
+            kind: OutputKind::Logits,
+        },
+        preprocessing: Preprocessing::imagenet(),
+        thresholds: Default::default(),
+        provenance: Provenance::default(),
+    };
+    Embedded::load(&ModelFile {
+        onnx: model.write_to_bytes().unwrap(),
+        card,
+        sha256: String::new(),
+    })
+    .unwrap()
+}
+
+#[test]
+fn the_folded_form_equals_the_normalised_one() {
+    for pooling in [Pooling::ClassToken, Pooling::Mean] {
+        let spec = spec(pooling);
+        let Preprocessing { mean, std, .. } = Preprocessing::imagenet();
+        let tiles = 2;
+        let area = spec.image_height * spec.image_width;
+        let levels: Vec<u8> = (0..tiles * area).map(|i| (i * 37 % 256) as u8).collect();
+        let normalised: Vec<f32> = levels
+            .chunks_exact(area)
+            .flat_map(|tile| {
+                (0..3).flat_map(move |channel| {
+                    tile.iter().map(move |&level| {
+                        (f32::from(level) / 255.0 - mean[channel]) / std[channel]
+                    })
+                })
+            })
+            .collect();
+        let (mut raw, mut ready) = (Vec::new(), Vec::new());
+        engine(&spec, InputForm::FoldedGrey { mean, std })
+            .run(Batch::U8(&levels), tiles, &mut raw)
+            .unwrap();
+        engine(&spec, InputForm::Normalised)
+            .run(Batch::F32(&normalised), tiles, &mut ready)
+            .unwrap();
+        assert_eq!(raw.len(), tiles * spec.classes);
+        assert_ne!(raw[..4], raw[4..], "the tiles differ, so must their logits");
+        for (raw, ready) in raw.iter().zip(&ready) {
+            assert!((raw - ready).abs() < 1e-5, "{raw} {ready}");
+        }
+    }
+}
+
+#[test]
+fn every_wrong_weight_is_listed() {
+    let spec = spec(Pooling::ClassToken);
+    let mut arrays = weights(&spec);
+    arrays.remove("head.bias");
+    arrays.insert("norm.weight", [3], vec![0.0; 3]).unwrap();
+    arrays.insert("decoder.weight", [1], vec![0.0]).unwrap();
+    let message = vit_classifier(&spec, &arrays, InputForm::Normalised)
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "`head.bias` [4] is missing",
+        "`norm.weight` has the shape [3]",
+        "`decoder.weight` is unknown",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn impossible_sizes_are_named() {
+    let mut spec = spec(Pooling::ClassToken);
+    spec.heads = 5;
+    assert!(spec.check().unwrap_err().to_string().contains("`heads` 5"));
+    spec.heads = 3;
+    spec.image_width = 20;
+    assert!(
+        spec.check()
+            .unwrap_err()
+            .to_string()
+            .contains("`image_width` 20")
+    );
+}
+
+#[test]
+fn every_node_is_named_and_every_output_has_a_shape() {
+    let spec = spec(Pooling::Mean);
+    let model = vit_classifier(&spec, &weights(&spec), InputForm::Normalised).unwrap();
+    let described: Vec<&str> = model
+        .graph
+        .value_info
+        .iter()
+        .chain(&model.graph.output)
+        .map(|info| info.name.as_str())
+        .collect();
+    let mut names = std::collections::HashSet::new();
+    for node in &model.graph.node {
+        assert!(
+            !node.name.is_empty() && names.insert(&node.name),
+            "{}",
+            node.name
+        );
+        for output in &node.output {
+            assert!(
+                described.contains(&output.as_str()),
+                "{output} has no shape"
+            );
+        }
+    }
+}
