@@ -61,6 +61,8 @@ fn see_material(
     let part = -left - shift;
     let shift = shift as i64;
     let width = piece.profile.len() as i64;
+    scratch.image.fill(piece.level * piece.stray.0);
+    spill(piece, left, from, &mut scratch.image);
     let first = (from + shift).max(-2);
     let last = (until + shift + 1).min(width + 2);
     if first >= last {
@@ -117,11 +119,34 @@ fn see_material(
         (left + edge_roughness(piece, along, 0), 1.0f32),
         (left + piece.width + edge_roughness(piece, along, 1), -1.0),
     ];
+    let beside = piece.level * (piece.stray.0 + piece.stray.1);
     for (edge, inwards) in edges {
         let near = ((edge as i64 - 6).max(from), (edge as i64 + 7).min(until));
         for x in near.0..near.1 {
-            let inside = (x as f32 - edge) * inwards;
-            scratch.image[(x - from) as usize] *= (0.6 * inside + 0.5).clamp(0.0, 1.0);
+            let inside = (0.6 * (x as f32 - edge) * inwards + 0.5).clamp(0.0, 1.0);
+            let value = &mut scratch.image[(x - from) as usize];
+            *value = *value * inside + beside * (1.0 - inside);
+        }
+    }
+}
+
+/// Adds the light that the material throws beside itself to an image line that
+/// begins at column `from`.
+fn spill(piece: &Piece, left: f32, from: i64, image: &mut [f32]) {
+    const REACH: i64 = 240;
+    let until = from + image.len() as i64;
+    let (left, right) = (left as i64, (left + piece.width) as i64);
+    let amount = piece.level * piece.stray.1;
+    let sides = [
+        (left - REACH, left + 3, left),
+        (right - 3, right + REACH, right),
+    ];
+    for (begin, end, edge) in sides {
+        for x in begin.max(from)..end.min(until) {
+            let away = (x - edge).abs() as f32;
+            let falling = 1.0 + away / 30.0;
+            let fading = 1.0 - away / REACH as f32;
+            image[(x - from) as usize] += amount * fading / (falling * falling);
         }
     }
 }

@@ -196,17 +196,14 @@ fn scratches(dice: &mut Dice) -> Stamp {
 
 fn over_exposure(dice: &mut Dice, piece: &Piece) -> Stamp {
     let half = dice.ratio_between(12.0, 90.0);
-    let length = dice.ratio_between(250.0, 2_400.0);
+    let length = half * dice.ratio_between(14.0, 30.0) + dice.between(300.0, 1_200.0);
     // Enough light to saturate a surface of this piece's level.
     let gain = (dice.between(200.0, 420.0) / piece.level - 1.0).max(0.4);
-    let fade = dice.between(0.15, 0.4) * length;
-    let sway = (
-        dice.between(0.0, 12.0),
-        dice.between(0.5, 2.0),
-        dice.angle(),
-    );
+    let fade = dice.between(0.3, 0.5) * length;
+    let sway = (dice.between(0.0, 4.0), dice.between(0.5, 2.0), dice.angle());
     let bloom = dice.between(0.02, 0.08);
     let table = dice.index(1 << 14) as f32;
+    let streaks = dice.between(0.05, 0.35);
     let reach = 4.0 * half + sway.0;
     let mut canvas = Canvas::new((-reach, reach), (0.0, length));
     shade(&mut canvas, |x, y| {
@@ -217,24 +214,25 @@ fn over_exposure(dice: &mut Dice, piece: &Piece) -> Stamp {
         let away = (x - centre) / (half * breath.max(0.4));
         let edge = (reach - x.abs()) / (0.5 * reach);
         let beam = (-away * away).exp() + bloom / (1.0 + 0.3 * away * away) * edge.clamp(0.0, 1.0);
-        gain * end * beam
+        let streak = 1.0 + streaks * ROLLING.sample(table + x, y / 25.0);
+        gain * end * beam * streak.max(0.1)
     });
     canvas.finish()
 }
 
 fn edge_shadow(dice: &mut Dice, piece: &Piece) -> Stamp {
     let reach = (piece.width * 0.05).max(20.0) * dice.between(0.4, 1.3);
-    let length = dice.ratio_between(400.0, 2_600.0);
+    let length = dice.ratio_between(900.0, 3_600.0);
     let depth = dice.between(0.2, 0.65);
     let sway = (
         dice.between(0.05, 0.35),
         dice.between(0.5, 2.5),
         dice.angle(),
     );
-    let soft = dice.ratio_between(0.04, 0.6);
+    let soft = dice.ratio_between(0.12, 0.9);
     let mut canvas = Canvas::new((-2.0 * reach, 2.0 * reach), (0.0, length));
     shade(&mut canvas, |x, y| {
-        let end = (y.min(length - y) / 120.0).clamp(0.0, 1.0);
+        let end = (y.min(length - y) / (0.3 * length)).clamp(0.0, 1.0);
         let border = reach * (1.0 + sway.0 * (TAU * sway.1 * y / length + sway.2).sin());
         let inside = ((border - x.abs()) / (soft * reach)).clamp(0.0, 1.0);
         -depth * end * inside * inside * (3.0 - 2.0 * inside)
@@ -243,13 +241,13 @@ fn edge_shadow(dice: &mut Dice, piece: &Piece) -> Stamp {
 }
 
 fn cast_shadow(dice: &mut Dice) -> Stamp {
-    let half = dice.ratio_between(6.0, 45.0);
+    let half = dice.ratio_between(14.0, 90.0);
     let length = dice.ratio_between(150.0, 600.0);
     let lean = dice.between(-0.8, 0.8);
     let depth = dice.between(0.14, 0.5);
-    let soft = dice.ratio_between(2.0, 18.0);
+    let soft = half * dice.between(0.4, 1.6);
     let bend = dice.between(-40.0, 40.0);
-    let reach = (lean * length).abs() * 0.5 + bend.abs() + half + soft + 3.0;
+    let reach = (lean * length).abs() * 0.5 + bend.abs() + half + 0.5 * soft + 3.0;
     let mut canvas = Canvas::new((-reach, reach), (0.0, length));
     shade(&mut canvas, |x, y| {
         let done = y / length;

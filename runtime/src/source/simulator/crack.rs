@@ -3,6 +3,7 @@
 use super::dice::Dice;
 use super::piece::Piece;
 use super::stamp::{Canvas, Stamp};
+use super::texture::SPOTS;
 
 /// A point of a crack: position relative to the anchor, half width, darkness.
 #[derive(Clone, Copy)]
@@ -15,10 +16,10 @@ struct Point {
 
 /// Draws one crack, its branches and perhaps a companion beside it.
 pub(super) fn draw(dice: &mut Dice, severity: f32, piece: &Piece) -> Stamp {
-    let depth = 0.16 + 0.72 * severity;
-    let radius = (0.55 + 1.5 * severity) * dice.ratio_between(0.7, 1.5);
+    let depth = 0.18 + 0.72 * severity;
+    let radius = (0.65 + 1.5 * severity) * dice.ratio_between(0.7, 1.5);
     let length = dice.ratio_between(150.0, 420.0) * (0.6 + 1.3 * severity);
-    let restless = dice.between(0.10, 0.24);
+    let restless = dice.between(0.06, 0.2);
     let mut points = Vec::new();
     let count = if dice.chance(0.25) {
         2 + dice.index(2)
@@ -70,7 +71,18 @@ pub(super) fn draw(dice: &mut Dice, severity: f32, piece: &Piece) -> Stamp {
     } else {
         0.0
     };
-    paint(&points, lip, piece.light_from.0)
+    let look = Look {
+        lip,
+        light_across: piece.light_from.0,
+        halo: if dice.chance(0.5) {
+            dice.between(0.06, 0.2)
+        } else {
+            0.0
+        },
+        ragged: dice.between(0.12, 0.34),
+        texture: (dice.between(0.0, 1_000.0), dice.between(0.0, 1_000.0)),
+    };
+    paint(&points, &look)
 }
 
 /// Where one line of a crack begins and how it runs.
@@ -114,7 +126,7 @@ impl Course {
             if step % 4 == 0 {
                 heading += self.restless * dice.normal() - 0.05 * (heading - 0.5 * self.lean);
                 if dice.chance(0.02) {
-                    heading = 0.5 * self.lean + dice.between(-1.2, 1.2);
+                    heading = 0.5 * self.lean + dice.between(-0.95, 0.95);
                 }
                 width += 0.22 * dice.normal() - 0.12 * (width - 1.0);
                 fade += 0.12 * dice.normal() - 0.1 * (fade - 0.9);
@@ -138,22 +150,53 @@ impl Course {
     }
 }
 
-fn paint(points: &[Point], lip: f32, light_across: f32) -> Stamp {
+/// What a crack looks like beside its course.
+struct Look {
+    /// Brightness of the raised lip, relative to the darkness of the crack.
+    lip: f32,
+    light_across: f32,
+    /// Darkness of the scale beside it, relative to the darkness of the crack.
+    halo: f32,
+    /// How ragged its borders are.
+    ragged: f32,
+    /// Where in the noise table its borders lie.
+    texture: (f32, f32),
+}
+
+fn paint(points: &[Point], look: &Look) -> Stamp {
     let mut x = (0.0f32, 0.0f32);
     let mut y = (0.0f32, 0.0f32);
     for point in points {
-        let reach = 2.0 * point.radius + 2.5;
+        let reach = 3.0 * point.radius + 4.5;
         x = (x.0.min(point.x - reach), x.1.max(point.x + reach));
         y = (y.0.min(point.y - reach), y.1.max(point.y + reach));
     }
     let mut canvas = Canvas::new(x, y);
-    for point in points {
-        canvas.darken((point.x, point.y), point.radius, point.depth);
-        if lip > 0.0 {
+    for (index, point) in points.iter().enumerate() {
+        let noise = SPOTS.sample(
+            look.texture.0 + 3.1 * point.x,
+            look.texture.1 + 3.1 * point.y,
+        );
+        let radius = (point.radius * (1.0 + look.ragged * noise)).clamp(0.25, 2.0 * point.radius);
+        let jolt = 1.2 * look.ragged * point.radius;
+        let aside = jolt * SPOTS.sample(look.texture.1 + 0.8 * point.y, look.texture.0);
+        let depth = point.depth * (1.0 - 0.25 * look.ragged * noise.abs());
+        canvas.darken((point.x + aside, point.y), radius, depth);
+        if look.halo > 0.0 && index % 6 == 0 {
+            let reach = 2.2 * radius + 2.5;
+            canvas.darken((point.x, point.y), reach, look.halo * depth);
+            canvas.darken((point.x, point.y), 0.6 * reach, 1.6 * look.halo * depth);
+        }
+        if look.lip > 0.0 {
             // The lip away from the light faces it.
             let side = point.radius + 0.9;
-            let at = (point.x - light_across.signum() * side, point.y);
-            canvas.brighten(at, 0.7 + 0.25 * point.radius, lip * point.depth);
+            let at = (point.x - look.light_across.signum() * side, point.y);
+            let broken = (0.8 + 0.5 * noise).clamp(0.0, 1.4);
+            canvas.brighten(
+                at,
+                0.7 + 0.25 * point.radius,
+                look.lip * point.depth * broken,
+            );
         }
     }
     canvas.finish()

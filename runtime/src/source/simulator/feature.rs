@@ -65,9 +65,9 @@ pub(super) fn draw(kind: Kind, seed: u64, severity: f32, piece: &Piece) -> Stamp
 /// Severity of a defect: mostly clear, one in eight faint.
 pub(super) fn draw_severity(dice: &mut Dice) -> f32 {
     if dice.chance(0.125) {
-        dice.between(0.03, 0.3)
+        dice.between(0.04, 0.36)
     } else {
-        dice.between(0.3, 1.0)
+        dice.between(0.36, 1.0)
     }
 }
 

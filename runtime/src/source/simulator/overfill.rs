@@ -15,8 +15,20 @@ pub(super) fn draw(dice: &mut Dice, severity: f32, piece: &Piece) -> Stamp {
     let shadow_reach = half * dice.between(0.8, 2.2) + 2.0;
     // The side away from the light lies in shadow.
     let dark_side = -piece.light_from.0.signum();
-    let ragged = dice.between(0.15, 0.6);
+    let ragged = dice.between(0.06, 0.38);
     let glitter = dice.between(0.08, 0.3);
+    let scale = dice.ratio_between(9.0, 90.0);
+    let streaks = dice.between(0.05, 0.3);
+    let companions: Vec<(f32, f32, f32)> = (0..dice.index(4))
+        .map(|_| {
+            let aside = half * dice.between(-2.6, 2.2);
+            (
+                aside,
+                dice.between(0.5, 1.4),
+                gain * dice.between(-0.25, 0.4),
+            )
+        })
+        .collect();
     let taper = dice.between(30.0, 140.0);
     let lapped = dice.chance(0.4);
     let table = (dice.index(1 << 16) as i64, dice.index(1 << 16) as i64);
@@ -32,7 +44,7 @@ pub(super) fn draw(dice: &mut Dice, severity: f32, piece: &Piece) -> Stamp {
     let mut delta = vec![0.0f32; width * lines];
     for (y, row) in delta.chunks_exact_mut(width).enumerate() {
         let line = y as i64;
-        let slow = ROLLING.sample(table.0 as f32, (table.1 + line) as f32 / 14.0);
+        let slow = ROLLING.sample(table.0 as f32, (table.1 % 4_096 + line) as f32 / scale);
         let fast = COARSE_GRAIN.at(table.0, table.1 + line);
         let edge = COARSE_GRAIN.at(table.0 + 40, table.1 + line / 2);
         let end = (y as f32).min(length - y as f32) / taper;
@@ -58,7 +70,9 @@ pub(super) fn draw(dice: &mut Dice, severity: f32, piece: &Piece) -> Stamp {
                 let fringe = (-across / core).powi(2);
                 1.0 / (1.0 + fringe * fringe)
             };
-            let sparkle = 1.0 + glitter * GRAIN.at(table.0 + x as i64, table.1 + 2 * line);
+            let column = table.0 + x as i64;
+            let streak = streaks * ROLLING.at(column, table.1 + line / 8);
+            let sparkle = 1.0 + streak + glitter * GRAIN.at(column, table.1 + 2 * line);
             let bright = strength
                 * plateau
                 * sparkle.max(0.2)
@@ -68,6 +82,14 @@ pub(super) fn draw(dice: &mut Dice, severity: f32, piece: &Piece) -> Stamp {
             } else {
                 0.0
             };
+            let beside: f32 = companions
+                .iter()
+                .map(|&(aside, width, gain)| {
+                    let away = (x as f32 - reach - centre - aside) / width;
+                    gain * end * (0.7 + 0.5 * slow) * (1.0 - away * away).max(0.0)
+                })
+                .sum();
+            let bright = (bright + beside).max(-0.8);
             *value = (1.0 + bright) * (1.0 - dark * (1.0 - plateau)) - 1.0;
         }
     }

@@ -80,6 +80,9 @@ pub(super) struct Piece {
     pub(super) level: f32,
     /// Grey level that the hot surface itself adds.
     pub(super) glow: f32,
+    /// Light that reaches the camera from beside the material, as a part of
+    /// `level`: everywhere, and more close to the edge.
+    pub(super) stray: (f32, f32),
     pub(super) surface: Surface,
     pub(super) sensor: Sensor,
     /// Brightness across the material: its shape, its edges, its standing bands.
@@ -139,7 +142,7 @@ impl Piece {
         });
         let level = match material {
             Material::Strip => dice.ratio_between(48.0, 135.0),
-            Material::Rod | Material::Wire => dice.ratio_between(60.0, 150.0),
+            Material::Rod | Material::Wire => dice.ratio_between(52.0, 125.0),
         };
         let azimuth = dice.between(-0.6, 0.6) + if dice.chance(0.5) { PI } else { 0.0 };
         Self {
@@ -149,6 +152,7 @@ impl Piece {
             width,
             level,
             glow: dice.between(0.0, 7.0),
+            stray: (dice.ratio_between(0.004, 0.08), dice.between(0.0, 0.08)),
             surface: Surface::draw(&mut dice),
             sensor: Sensor::draw(&mut dice, pixels),
             profile: profile(&mut dice, material, width as usize),
@@ -198,8 +202,8 @@ impl Surface {
         let flakes = islands(0.55, (0.05, 0.24), (0.9, 2.4));
         let blotches = islands(0.35, (0.04, 0.16), (0.7, 2.0));
         let spots = islands(0.3, (0.08, 0.3), (1.7, 3.0));
-        let ripple = if dice.chance(0.4) {
-            dice.ratio_between(0.012, 0.06)
+        let ripple = if dice.chance(0.27) {
+            dice.ratio_between(0.008, 0.034)
         } else {
             0.004
         };

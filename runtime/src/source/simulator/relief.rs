@@ -41,6 +41,15 @@ impl Relief {
         }
     }
 
+    /// Puts a soft disc on it that brightens by `gain`, or darkens where negative.
+    pub(super) fn speck(&mut self, centre: (f32, f32), radius: f32, gain: f32) {
+        if gain > 0.0 {
+            self.canvas.brighten(centre, radius, gain);
+        } else {
+            self.canvas.darken(centre, radius, -gain);
+        }
+    }
+
     /// Shades the field: a slope that faces the light brightens by `strength`
     /// per unit of slope, its other side darkens.
     pub(super) fn shade(mut self, light_from: (f32, f32), strength: f32) -> Stamp {

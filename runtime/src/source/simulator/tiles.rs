@@ -27,7 +27,7 @@ use super::truth::{CLASS_NAMES, Defect, DefectClass, TileCounts, TileLabel};
 pub const TILES_PER_PIECE: usize = 8;
 
 /// Part of the tiles that show a confounder.
-const WITH_CONFOUNDER: f32 = 0.35;
+const WITH_CONFOUNDER: f32 = 0.45;
 
 /// Places that are tried for a defect in its tile.
 const ATTEMPTS: usize = 160;
@@ -284,12 +284,12 @@ impl DrawnPiece {
         let mut found = None;
         if let Some(class) = wanted {
             for _ in 0..6 {
+                column = self.column_of_a_defect(&mut dice, row, &shown);
                 if let Some((feature, stamp, defect)) = self.defect(&mut dice, class, row, column) {
                     drawn.push((feature, stamp));
                     found = Some(defect);
                     break;
                 }
-                column = shown[dice.index(shown.len())];
             }
         }
         let mut confounder = false;
@@ -327,6 +327,18 @@ impl DrawnPiece {
             confounder,
         };
         (truth, pixels)
+    }
+
+    /// A tile column, as often as a defect anywhere on the material falls into it.
+    fn column_of_a_defect(&self, dice: &mut Dice, row: u64, shown: &[usize]) -> usize {
+        let (low, high) = anchor_columns(&self.piece);
+        let pixel = self.piece.left(row * TILE as u64) + dice.between(low, high);
+        let column = (pixel.max(0.0) as usize) / TILE;
+        if shown.contains(&column) {
+            column
+        } else {
+            shown[dice.index(shown.len())]
+        }
     }
 
     /// Finds a place for a defect such that the tile carries its class.
@@ -399,7 +411,7 @@ impl DrawnPiece {
     /// Line and anchor column at which a stamp touches a tile.
     fn near_tile(&self, dice: &mut Dice, stamp: &Stamp, row: u64, column: usize) -> (u64, i64) {
         let top = (row * TILE as u64) as i64;
-        let margin = 12;
+        let margin = 32;
         let lines = (stamp.height + TILE - 2 * margin).max(1);
         let line = top + margin as i64 - stamp.height as i64 + dice.index(lines) as i64;
         let columns = (stamp.width + TILE - 2 * margin).max(1);

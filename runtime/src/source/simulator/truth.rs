@@ -25,7 +25,7 @@ use super::TILE;
 
 /// Visible pixels that a tile must hold to carry the class of a defect; for a
 /// defect with fewer than twice as many in all, half of its own.
-pub const MINIMUM_VISIBLE: u32 = 160;
+pub const MINIMUM_VISIBLE: u32 = 240;
 
 /// Grey levels by which a defect must change a pixel to be visible there.
 pub const MINIMUM_CHANGE: f32 = 3.0;
