@@ -6,7 +6,7 @@ use super::dice::Dice;
 use super::piece::Piece;
 use super::settings::Material;
 use super::stamp::{Canvas, Stamp};
-use super::texture::{BLOTCHES, COARSE_GRAIN, ROLLING, SPOTS};
+use super::texture::{BLOTCHES, COARSE_GRAIN, ROLLING, SPOTS, add_row};
 
 /// What resembles a defect but is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +81,23 @@ fn shade(canvas: &mut Canvas, mut delta: impl FnMut(f32, f32) -> f32) {
             canvas.scale(index, change);
         }
     }
+}
+
+/// Draws a stamp of `length` lines that reaches `reach` pixels to either side
+/// of its anchor, row by row.
+fn by_rows(reach: f32, length: f32, mut draw: impl FnMut(f32, &mut [f32])) -> Stamp {
+    let width = 2 * reach as usize + 1;
+    let mut delta = vec![0.0; width * length as usize];
+    for (y, row) in delta.chunks_exact_mut(width).enumerate() {
+        draw(y as f32, row);
+    }
+    Stamp::cropped(width, -(reach as i32), delta)
+}
+
+/// 0 below 0, 1 above 1, and a smooth step between.
+fn smooth(at: f32) -> f32 {
+    let at = at.clamp(0.0, 1.0);
+    at * at * (3.0 - 2.0 * at)
 }
 
 fn oxide_patch(dice: &mut Dice) -> Stamp {
@@ -202,22 +219,36 @@ fn over_exposure(dice: &mut Dice, piece: &Piece) -> Stamp {
     let fade = dice.between(0.3, 0.5) * length;
     let sway = (dice.between(0.0, 4.0), dice.between(0.5, 2.0), dice.angle());
     let bloom = dice.between(0.02, 0.08);
-    let table = dice.index(1 << 14) as f32;
+    let table = (dice.index(1 << 14) as i64, dice.index(1 << 14) as f32);
     let streaks = dice.between(0.05, 0.35);
-    let reach = 4.0 * half + sway.0;
-    let mut canvas = Canvas::new((-reach, reach), (0.0, length));
-    shade(&mut canvas, |x, y| {
-        let end = (y.min(length - y) / fade).clamp(0.0, 1.0);
-        let end = end * end * (3.0 - 2.0 * end);
+    let reach = (3.0 * half + sway.0).ceil();
+    let mut streak = vec![0.0; 2 * reach as usize + 1];
+    by_rows(reach, length, |y, row| {
+        let end = smooth(y.min(length - y) / fade);
         let centre = sway.0 * (TAU * sway.1 * y / length + sway.2).sin();
-        let breath = 1.0 + 0.2 * ROLLING.sample(table, y / 60.0);
-        let away = (x - centre) / (half * breath.max(0.4));
-        let edge = (reach - x.abs()) / (0.5 * reach);
-        let beam = (-away * away).exp() + bloom / (1.0 + 0.3 * away * away) * edge.clamp(0.0, 1.0);
-        let streak = 1.0 + streaks * ROLLING.sample(table + x, y / 25.0);
-        gain * end * beam * streak.max(0.1)
-    });
-    canvas.finish()
+        let breath = 1.0 + 0.2 * ROLLING.sample(table.1, y / 60.0);
+        let narrow = 1.0 / (half * breath.max(0.4));
+        streak.fill(1.0);
+        let (line, part) = ((y / 25.0).floor(), (y / 25.0).fract());
+        let line = table.0 + line as i64;
+        add_row(
+            &mut streak,
+            ROLLING.row(line),
+            table.0,
+            streaks * (1.0 - part),
+        );
+        add_row(&mut streak, ROLLING.row(line + 1), table.0, streaks * part);
+        for (index, (value, streak)) in row.iter_mut().zip(&streak).enumerate() {
+            let x = index as f32 - reach;
+            let away = (x - centre) * narrow;
+            let square = away * away;
+            // Nearly exp(−away²), and 0 from away² = 8 on.
+            let bell = (1.0 - square / 8.0).max(0.0).powi(8);
+            let edge = (2.0 - 2.0 * x.abs() / reach).min(1.0);
+            let beam = bell + bloom * edge / (1.0 + 0.3 * square);
+            *value = gain * end * beam * streak.max(0.1);
+        }
+    })
 }
 
 fn edge_shadow(dice: &mut Dice, piece: &Piece) -> Stamp {
@@ -230,19 +261,20 @@ fn edge_shadow(dice: &mut Dice, piece: &Piece) -> Stamp {
         dice.angle(),
     );
     let soft = dice.ratio_between(0.12, 0.9);
-    let mut canvas = Canvas::new((-2.0 * reach, 2.0 * reach), (0.0, length));
-    shade(&mut canvas, |x, y| {
+    let side = (1.2 * reach).ceil();
+    by_rows(side, length, |y, row| {
         let end = (y.min(length - y) / (0.3 * length)).clamp(0.0, 1.0);
         let border = reach * (1.0 + sway.0 * (TAU * sway.1 * y / length + sway.2).sin());
-        let inside = ((border - x.abs()) / (soft * reach)).clamp(0.0, 1.0);
-        -depth * end * inside * inside * (3.0 - 2.0 * inside)
-    });
-    canvas.finish()
+        for (index, value) in row.iter_mut().enumerate() {
+            let inside = (border - (index as f32 - side).abs()) / (soft * reach);
+            *value = -depth * end * smooth(inside);
+        }
+    })
 }
 
 fn cast_shadow(dice: &mut Dice) -> Stamp {
     let half = dice.ratio_between(14.0, 90.0);
-    let length = dice.ratio_between(150.0, 600.0);
+    let length = dice.ratio_between(250.0, 1_100.0);
     let lean = dice.between(-0.8, 0.8);
     let depth = dice.between(0.14, 0.5);
     let soft = half * dice.between(0.4, 1.6);
@@ -252,9 +284,9 @@ fn cast_shadow(dice: &mut Dice) -> Stamp {
     shade(&mut canvas, |x, y| {
         let done = y / length;
         let centre = lean * (y - 0.5 * length) + bend * (done * (1.0 - done) * 4.0 - 0.5);
-        let inside = ((half - (x - centre).abs()) / soft + 0.5).clamp(0.0, 1.0);
-        let end = (y.min(length - y) / 60.0).clamp(0.0, 1.0);
-        -depth * end * inside * inside * (3.0 - 2.0 * inside)
+        let inside = (half - (x - centre).abs()) / soft + 0.5;
+        let end = smooth(y.min(length - y) / (0.4 * length));
+        -depth * end * smooth(inside)
     });
     canvas.finish()
 }

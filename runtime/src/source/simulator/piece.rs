@@ -191,7 +191,7 @@ impl Surface {
     fn draw(dice: &mut Dice) -> Self {
         let mut islands = |odds: f32, depth: (f32, f32), threshold: (f32, f32)| {
             let present = dice.chance(odds);
-            let darker = if dice.chance(0.75) { 1.0 } else { -0.8 };
+            let darker = if dice.chance(0.8) { 1.0 } else { -0.55 };
             let drawn = Islands {
                 depth: darker * dice.ratio_between(depth.0, depth.1),
                 threshold: dice.between(threshold.0, threshold.1),

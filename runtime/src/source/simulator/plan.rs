@@ -25,10 +25,25 @@ const ATTEMPTS: usize = 10;
 /// do not pile up.
 const MOST_OWED: f64 = 40.0;
 
-/// A feature with its picture while the picture is needed.
+/// A feature of the plan. Its picture is not kept: some fill megabytes.
 pub(super) struct Laid {
     pub(super) feature: Feature,
-    pub(super) stamp: Stamp,
+    /// Lines that its picture covers.
+    pub(super) height: u64,
+}
+
+impl Laid {
+    fn new(feature: Feature, stamp: &Stamp) -> Self {
+        Self {
+            feature,
+            height: stamp.height as u64,
+        }
+    }
+
+    /// The line after its last.
+    pub(super) fn end(&self) -> u64 {
+        self.feature.line + self.height
+    }
 }
 
 /// The features of one piece, as far as it has been planned.
@@ -90,7 +105,7 @@ impl Plan {
         let end = self.laid.partition_point(|laid| laid.feature.line < until);
         self.laid
             .range(begin..end.max(begin))
-            .filter(move |laid| laid.feature.line + laid.stamp.height as u64 > first)
+            .filter(move |laid| laid.end() > first)
     }
 
     /// Defects whose first line is before `line`, in the order of first lines.
@@ -120,8 +135,7 @@ impl Plan {
     /// Drops everything that ends before `line`.
     pub(super) fn forget_before(&mut self, line: u64) {
         let row = line / TILE as u64;
-        self.laid
-            .retain(|laid| laid.feature.line + laid.stamp.height as u64 > line);
+        self.laid.retain(|laid| laid.end() > line);
         self.defects.retain(|defect| defect.last_line >= line);
         self.tiles.retain(|tile, _| tile.0 >= row);
         self.blinded.retain(|tile| tile.0 >= row);
@@ -201,7 +215,7 @@ impl Plan {
             if let Some(defect) = defect {
                 self.tiles.extend(tiles);
                 self.defects.push_back(defect);
-                self.laid.push_back(Laid { feature, stamp });
+                self.laid.push_back(Laid::new(feature, &stamp));
                 return carried;
             }
         }
@@ -264,6 +278,6 @@ impl Plan {
         if hides {
             self.blinded.extend(touched.keys().copied());
         }
-        self.laid.push_back(Laid { feature, stamp });
+        self.laid.push_back(Laid::new(feature, &stamp));
     }
 }

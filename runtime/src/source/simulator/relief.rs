@@ -29,13 +29,9 @@ impl Relief {
         reach: f32,
         mut shape: impl FnMut(f32, f32) -> (f32, f32),
     ) {
-        for index in 0..self.height.len() {
+        for index in self.canvas.around(centre, reach) {
             let (x, y) = self.canvas.position(index);
-            let (x, y) = (x - centre.0, y - centre.1);
-            if x.abs() > reach || y.abs() > reach {
-                continue;
-            }
-            let (height, albedo) = shape(x, y);
+            let (height, albedo) = shape(x - centre.0, y - centre.1);
             self.height[index] += height;
             self.albedo[index] = (1.0 + self.albedo[index]) * (1.0 + albedo) - 1.0;
         }

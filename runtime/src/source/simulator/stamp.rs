@@ -98,6 +98,23 @@ impl Canvas {
         )
     }
 
+    /// Indices of the pixels within a square around a position.
+    pub(super) fn around(
+        &self,
+        (x, y): (f32, f32),
+        reach: f32,
+    ) -> impl Iterator<Item = usize> + use<> {
+        let span = |centre: f32, first: i32, count: usize| {
+            let begin = (centre - reach).floor() as i32 - first;
+            let end = (centre + reach).ceil() as i32 - first + 1;
+            begin.max(0) as usize..(end.max(0) as usize).min(count)
+        };
+        let columns = span(x, self.left, self.width);
+        let width = self.width;
+        span(y, self.top, self.height)
+            .flat_map(move |row| columns.clone().map(move |column| row * width + column))
+    }
+
     /// Darkens a soft disc to at least `depth` (0 to 1).
     pub(super) fn darken(&mut self, centre: (f32, f32), radius: f32, depth: f32) {
         let (left, top, width, height) = (self.left, self.top, self.width, self.height);

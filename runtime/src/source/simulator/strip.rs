@@ -1,13 +1,16 @@
 //! A simulated piece as a sequence of camera lines with its truth.
 
+use std::collections::{HashMap, HashSet};
+
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::TILE;
 use super::camera::{CameraScratch, Placed, expose_line};
 use super::piece::Piece;
-use super::plan::Plan;
+use super::plan::{Laid, Plan};
 use super::settings::{SettingsError, SimulatorSettings};
+use super::stamp::Stamp;
 use super::truth::{Defect, TileLabel};
 
 /// Lines that one thread draws in one go.
@@ -22,8 +25,9 @@ pub struct Strip {
     settings: SimulatorSettings,
     piece: Piece,
     plan: Plan,
+    /// Pictures of the features on the lines that were drawn last, by seed.
+    stamps: HashMap<u64, Stamp>,
     position: u64,
-    forgotten: u64,
 }
 
 /// What truly lies on the first lines of a piece.
@@ -57,8 +61,8 @@ impl Strip {
             settings,
             piece,
             plan,
+            stamps: HashMap::new(),
             position: 0,
-            forgotten: 0,
         })
     }
 
@@ -97,10 +101,22 @@ impl Strip {
         let count = (out.len() / pixels).min(usize::try_from(left).unwrap_or(usize::MAX));
         let until = first_line + count as u64;
         self.plan.extend(&self.piece, until);
-        let placed: Vec<Placed> = self
-            .plan
-            .between(first_line, until)
-            .map(|laid| laid.feature.placed(&laid.stamp))
+        let near: Vec<&Laid> = self.plan.between(first_line, until).collect();
+        let missing: Vec<(u64, Stamp)> = near
+            .par_iter()
+            .map(|laid| &laid.feature)
+            .filter(|feature| !self.stamps.contains_key(&feature.seed))
+            .map(|feature| (feature.seed, feature.draw(&self.piece)))
+            .collect();
+        self.stamps.extend(missing);
+        let needed: HashSet<u64> = near.iter().map(|laid| laid.feature.seed).collect();
+        self.stamps.retain(|seed, _| needed.contains(seed));
+        let placed: Vec<Placed> = near
+            .iter()
+            .filter_map(|laid| {
+                let stamp = self.stamps.get(&laid.feature.seed)?;
+                Some(laid.feature.placed(stamp))
+            })
             .collect();
         let piece = &self.piece;
         out[..count * pixels]
@@ -159,14 +175,10 @@ impl Strip {
         }
     }
 
-    /// Drops features and truth that end before `line`. An endless piece that
-    /// nobody asks about grows by some hundred kilobytes for each metre; call
-    /// this now and then with the line from which truth is still wanted.
+    /// Drops features and truth that end before `line`. Each defect takes about
+    /// a kilobyte; over an endless piece, call this now and then with the line
+    /// from which truth is still wanted.
     pub fn forget_before(&mut self, line: u64) {
-        let line = line.min(self.position);
-        if line > self.forgotten {
-            self.forgotten = line;
-            self.plan.forget_before(line);
-        }
+        self.plan.forget_before(line);
     }
 }
