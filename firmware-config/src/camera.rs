@@ -1,0 +1,125 @@
+//! The line camera and its optics.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Side of a tile: 512 pixels across the material and 512 lines along it.
+pub const TILE_SIZE: usize = 512;
+
+/// Most pixels that a line may have. The widest line cameras in common use
+/// have 16384; the runtime sizes its buffers by this value.
+pub const MAXIMUM_PIXELS_PER_LINE: usize = 16_384;
+
+/// Highest line rate, in lines per second, that a station may state.
+pub const MAXIMUM_LINE_RATE_HZ: f64 = 400_000.0;
+
+/// The line camera.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Camera {
+    /// Pixels of one line. A multiple of 512, because a line is cut into
+    /// columns of 512 pixels; 512 to 16384.
+    #[serde(default = "default_pixels_per_line")]
+    #[schemars(range(min = TILE_SIZE, max = MAXIMUM_PIXELS_PER_LINE), extend("multipleOf" = TILE_SIZE))]
+    pub pixels_per_line: usize,
+    /// Lines per second (Hz) that the camera delivers when it runs free, and
+    /// the most that it can deliver when an encoder triggers it; 10 to 400000.
+    #[schemars(range(min = 10.0, max = MAXIMUM_LINE_RATE_HZ))]
+    pub line_rate_hz: f64,
+    /// How the camera encodes a pixel. Deeper formats are reduced to 8 bits.
+    #[serde(default)]
+    pub pixel_format: PixelFormat,
+    /// Exposure time of one line in microseconds, 0.1 to 100000 and never
+    /// longer than the time from one line to the next.
+    #[serde(default = "default_exposure_us")]
+    #[schemars(range(min = 0.1, max = 100_000.0))]
+    pub exposure_us: f64,
+    /// What starts a line.
+    #[serde(default)]
+    pub trigger: Trigger,
+}
+
+fn default_pixels_per_line() -> usize {
+    4096
+}
+
+fn default_exposure_us() -> f64 {
+    5.0
+}
+
+/// How the camera encodes a pixel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PixelFormat {
+    /// 8 bits per pixel.
+    #[default]
+    Mono8,
+    /// 10 bits per pixel, in the low bits of two bytes.
+    Mono10,
+    /// 12 bits per pixel, in the low bits of two bytes.
+    Mono12,
+    /// 16 bits per pixel.
+    Mono16,
+}
+
+impl PixelFormat {
+    /// Significant bits of one pixel.
+    pub fn bits(self) -> u32 {
+        match self {
+            PixelFormat::Mono8 => 8,
+            PixelFormat::Mono10 => 10,
+            PixelFormat::Mono12 => 12,
+            PixelFormat::Mono16 => 16,
+        }
+    }
+
+    /// Bytes that one pixel takes on its way from the camera.
+    pub fn bytes(self) -> usize {
+        match self {
+            PixelFormat::Mono8 => 1,
+            PixelFormat::Mono10 | PixelFormat::Mono12 | PixelFormat::Mono16 => 2,
+        }
+    }
+}
+
+/// What starts a line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Trigger {
+    /// The camera's own clock: lines come at `line_rate_hz` whatever the speed
+    /// of the material, so that their spacing changes with it.
+    #[default]
+    FreeRunning,
+    /// A pulse of an encoder on the material: lines are evenly spaced, and
+    /// their rate follows the speed.
+    Encoder {
+        /// Lines per metre of material, 10 to 1000000.
+        #[schemars(range(min = 10.0, max = 1_000_000.0))]
+        lines_per_metre: f64,
+    },
+}
+
+/// How the material is seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Optics {
+    /// Millimetres of material that one pixel covers across the line, 0.001 to
+    /// 10.
+    #[schemars(range(min = 0.001, max = 10.0))]
+    pub mm_per_pixel: f64,
+    /// Which end of the line looks at the operator side.
+    #[serde(default)]
+    pub scan_direction: ScanDirection,
+}
+
+/// Which end of the line looks at the operator side; positions across the
+/// material are counted in millimetres from there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanDirection {
+    /// The first pixel of a line is at the operator side.
+    #[default]
+    Forward,
+    /// The last pixel of a line is at the operator side.
+    Reverse,
+}

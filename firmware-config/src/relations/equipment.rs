@@ -1,0 +1,214 @@
+//! Relations between names, engine, model, memory and disk.
+
+use crate::camera::TILE_SIZE;
+use crate::figures::{ceil, figures};
+use crate::inference::{EngineChoice, Provider};
+use crate::relations::{Finding, LINE_RATE, error, warning};
+use crate::retention::KeepImages;
+use crate::station::Station;
+
+/// Most bytes of tiles that may wait: 4 GiB.
+pub const MAXIMUM_QUEUE_BYTES: u64 = 4 << 30;
+
+/// Shortest time, in seconds, in which filling the disk budget goes unremarked.
+const BRIEF_RECORDING_S: f64 = 3600.0;
+
+const PIXELS: &str = "camera.pixels_per_line";
+const QUEUE: &str = "deadlines.queue_rows";
+const PROVIDERS: &str = "engine.providers";
+
+/// Names can be shown, and the piece id can stand in a file name.
+pub(crate) fn names(station: &Station) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if station.name.trim().is_empty() || station.name.contains(char::is_control) {
+        findings.push(error(
+            "name",
+            format!("`name = {:?}` is no name", station.name),
+            "Write a name of visible characters on one line.".to_owned(),
+            vec![("name", "not a name".to_owned())],
+        ));
+    }
+    let piece = &station.material.piece_id;
+    let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
+    if piece.trim().is_empty() || piece.contains(is_bad) {
+        findings.push(error(
+            "material.piece_id",
+            format!("`material.piece_id = {piece:?}` is no piece id"),
+            "Write visible characters without `/` and `\\`: files are named after the piece."
+                .to_owned(),
+            vec![("material.piece_id", "not a piece id".to_owned())],
+        ));
+    }
+    findings
+}
+
+/// The tiles that wait fit into memory.
+pub(crate) fn queue_size(station: &Station) -> Vec<Finding> {
+    let bytes = station.queue_bytes();
+    if bytes <= MAXIMUM_QUEUE_BYTES {
+        return vec![];
+    }
+    let gib = |bytes: u64| figures(bytes as f64 / (1u64 << 30) as f64);
+    let row = station.camera.pixels_per_line as u64 * TILE_SIZE as u64;
+    let rows = station.deadlines.queue_rows;
+    vec![error(
+        QUEUE,
+        format!(
+            "`{QUEUE} = {rows}` takes {} GiB of memory, more than the {} GiB allowed",
+            gib(bytes),
+            gib(MAXIMUM_QUEUE_BYTES)
+        ),
+        format!("Lower `{QUEUE}` to at most {}.", MAXIMUM_QUEUE_BYTES / row),
+        vec![
+            (QUEUE, format!("{rows} rows")),
+            (
+                PIXELS,
+                format!(
+                    "× {TILE_SIZE} lines of {} bytes",
+                    station.camera.pixels_per_line
+                ),
+            ),
+        ],
+    )]
+}
+
+/// Providers are named once, in an order that tries each, and fit the engine.
+pub(crate) fn providers(station: &Station) -> Vec<Finding> {
+    let engine = &station.engine;
+    let mut findings = Vec::new();
+    for (index, provider) in engine.providers.iter().enumerate() {
+        let name = provider.name();
+        if engine.providers[..index].contains(provider) {
+            findings.push(error(
+                PROVIDERS,
+                format!("`{PROVIDERS}` names \"{name}\" twice"),
+                format!("Remove the second \"{name}\"."),
+                vec![(PROVIDERS, "named twice".to_owned())],
+            ));
+        }
+    }
+    let embedded = engine.name == EngineChoice::Embedded;
+    let engine_label = ("engine.name", "runs on the processor only".to_owned());
+    if let Some(device) = engine
+        .providers
+        .iter()
+        .find(|p| embedded && **p != Provider::Cpu)
+    {
+        let name = device.name();
+        findings.push(error(
+            PROVIDERS,
+            format!("the embedded engine has no provider \"{name}\""),
+            format!(
+                "Write `engine.name = \"onnxruntime\"` to use \"{name}\", or `{PROVIDERS} = \
+                 [\"cpu\"]`."
+            ),
+            vec![(PROVIDERS, format!("asks for \"{name}\"")), engine_label],
+        ));
+    } else if let [Provider::Cpu, next, ..] | [_, Provider::Cpu, next] = engine.providers[..]
+        && next != Provider::Cpu
+    {
+        let name = next.name();
+        findings.push(warning(
+            PROVIDERS,
+            format!("\"{name}\" is never tried: \"cpu\", which always starts, stands before it"),
+            format!("Write \"cpu\" last in `{PROVIDERS}`."),
+            vec![(PROVIDERS, "\"cpu\" is not last".to_owned())],
+        ));
+    }
+    if embedded && engine.library.is_some() {
+        findings.push(warning(
+            "engine.library",
+            "`engine.library` is not used: the embedded engine needs no library".to_owned(),
+            "Remove `engine.library`, or write `engine.name = \"onnxruntime\"`.".to_owned(),
+            vec![
+                ("engine.library", "not used".to_owned()),
+                ("engine.name", "needs no library".to_owned()),
+            ],
+        ));
+    }
+    findings
+}
+
+/// A sidecar comes with a model file.
+pub(crate) fn model_files(station: &Station) -> Vec<Finding> {
+    match (&station.model.file, &station.model.sidecar) {
+        (None, Some(sidecar)) => vec![error(
+            "model.sidecar",
+            format!(
+                "`model.sidecar = {:?}` describes no file: `model.file` is missing",
+                sidecar.display().to_string()
+            ),
+            "Add `model.file`, or remove `model.sidecar`: the shipped model has its own card."
+                .to_owned(),
+            vec![("model.sidecar", "describes no file".to_owned())],
+        )],
+        _ => vec![],
+    }
+}
+
+/// Material detection can find background; doubtful otherwise.
+pub(crate) fn material_detection(station: &Station) -> Vec<Finding> {
+    let detection = &station.material_detection;
+    let (key, why) = match (detection.minimum_level, detection.minimum_share) {
+        _ if !detection.enabled => return vec![],
+        (0, _) => (
+            "material_detection.minimum_level",
+            "every pixel reaches level 0",
+        ),
+        (_, 0.0) => (
+            "material_detection.minimum_share",
+            "no share is less than 0",
+        ),
+        _ => return vec![],
+    };
+    vec![warning(
+        key,
+        format!("`{key} = 0` makes no tile background: {why}"),
+        format!("Raise `{key}`, or say it plainly with `material_detection.enabled = false`."),
+        vec![(key, why.to_owned())],
+    )]
+}
+
+/// Keeping every image does not fill the disk at once; doubtful otherwise.
+pub(crate) fn disk_budget(station: &Station) -> Vec<Finding> {
+    if station.recording.keep_images != KeepImages::All {
+        return vec![];
+    }
+    let speed = station.material.speed_m_per_s.nominal;
+    let bytes_per_second =
+        station.lines_per_second_at(speed) * station.camera.pixels_per_line as f64;
+    let budget = station.recording.disk_budget_gib * (1u64 << 30) as f64;
+    let seconds = budget / bytes_per_second;
+    if seconds >= BRIEF_RECORDING_S {
+        return vec![];
+    }
+    let budget_key = "recording.disk_budget_gib";
+    vec![warning(
+        budget_key,
+        format!(
+            "`{budget_key} = {}` can be full after {} minutes of keeping every image",
+            station.recording.disk_budget_gib,
+            figures(seconds / 60.0)
+        ),
+        format!(
+            "Write `recording.keep_images = \"flagged\"`, or raise `{budget_key}` to at least {} \
+             for one hour.",
+            ceil(bytes_per_second * BRIEF_RECORDING_S / (1u64 << 30) as f64)
+        ),
+        vec![
+            (
+                budget_key,
+                format!("{} GiB", station.recording.disk_budget_gib),
+            ),
+            ("recording.keep_images", "keeps every image".to_owned()),
+            (
+                PIXELS,
+                format!("{} bytes per line", station.camera.pixels_per_line),
+            ),
+            (
+                LINE_RATE,
+                format!("{} lines per second", station.lines_per_second_at(speed)),
+            ),
+        ],
+    )]
+}
