@@ -1,0 +1,67 @@
+//! `millsight preprocess`: an image as the network sees it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use miette::{IntoDiagnostic, WrapErr};
+use millsight_export::card::ElementType;
+use millsight_export::preprocess::{self, Preprocessor};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+
+use super::ModelArguments;
+use crate::station;
+
+/// Arguments of `millsight preprocess`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Image of any size (PNG, JPEG, TIFF, BMP).
+    image: PathBuf,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// File to write: safetensors with the tensor `input`,
+    /// [1, channels, height, width], u8 or f32 as the model takes it.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+/// Writes the network input of an image.
+pub fn preprocess(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
+    let model = station::load_model(
+        arguments.model.model.as_deref(),
+        arguments.model.sidecar.as_deref(),
+    )
+    .into_diagnostic()?;
+    let image = preprocess::load_image(&arguments.image).into_diagnostic()?;
+    let input = &model.card.input;
+    let mut preprocessor = Preprocessor::new(input, &model.card.preprocessing).into_diagnostic()?;
+    let elements = input.channels * input.height * input.width;
+    let (dtype, bytes) = match input.element {
+        ElementType::U8 => {
+            let mut levels = vec![0; elements];
+            preprocessor.prepare_u8(image.view(), &mut levels).into_diagnostic()?;
+            (Dtype::U8, levels)
+        }
+        ElementType::F32 => {
+            let mut values = vec![0.0f32; elements];
+            preprocessor.prepare_f32(image.view(), &mut values).into_diagnostic()?;
+            (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        }
+    };
+    let shape = vec![1, input.channels, input.height, input.width];
+    let tensor = TensorView::new(dtype, shape.clone(), &bytes).into_diagnostic()?;
+    let file = safetensors::serialize([("input", tensor)], None).into_diagnostic()?;
+    millsight_export::durable::replace_file(&arguments.out, &file)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("cannot write {}", arguments.out.display()))?;
+    let kind = if dtype == Dtype::U8 { "u8" } else { "f32" };
+    if json {
+        println!("{}", json!({"out": arguments.out, "shape": shape, "element": kind}));
+    } else {
+        println!("{}: input {shape:?} {kind}", arguments.out.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,65 @@
+//! The summary of a run, for people and for programs.
+
+use std::io::{self, Write};
+
+use crate::ledger::Summary;
+
+/// Prints a summary: as text, or as one line of JSON.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print(summary: &Summary, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, summary)?;
+        return writeln!(out);
+    }
+    let Summary { lines, tiles, rate, latency_ms, engine, model, .. } = summary;
+    writeln!(out, "lines     {:>9} in, {} missing in {} gaps", lines.r#in, lines.missing, lines.gaps)?;
+    writeln!(
+        out,
+        "tiles     {:>9} = {} background + {} cleared + {} judged + {} unjudged   ({} padded)",
+        tiles.total, tiles.background, tiles.cleared, tiles.judged, tiles.unjudged, tiles.padded
+    )?;
+    if !summary.unjudged_reasons.is_empty() {
+        let reasons = summary.unjudged_reasons.iter().map(|(reason, count)| format!("{reason} {count}"));
+        writeln!(out, "unjudged  {}", reasons.collect::<Vec<_>>().join(", "))?;
+    }
+    let flagged: u64 = summary.flagged.values().sum();
+    let classes = summary.flagged.iter().map(|(class, count)| format!("{class} {count}"));
+    writeln!(out, "flagged   {flagged:>9}   {}", classes.collect::<Vec<_>>().join(", "))?;
+    if let Some(truth) = &summary.truth {
+        writeln!(
+            out,
+            "truth     {} of {} simulated defects flagged, {} false alarms on {} clean tiles",
+            truth.defects_flagged, truth.defects, truth.false_alarms, truth.clean
+        )?;
+    }
+    writeln!(
+        out,
+        "rate      {:>9.0} lines/s, {:.1} tiles/s over {:.1} s",
+        rate.lines_per_second, rate.tiles_per_second, rate.elapsed_s
+    )?;
+    writeln!(
+        out,
+        "latency   {:>9.1} ms median, {:.1} p95, {:.1} p99, {:.1} max",
+        latency_ms.p50, latency_ms.p95, latency_ms.p99, latency_ms.max
+    )?;
+    writeln!(
+        out,
+        "engine    {} {} on {} ({})",
+        engine.name, engine.version, engine.provider, engine.precision
+    )?;
+    writeln!(out, "model     {} ({}…)", model.name, &model.sha256.get(..12).unwrap_or_default())?;
+    match &summary.record {
+        Some(folder) => writeln!(out, "record    {folder}")?,
+        None => writeln!(out, "record    none (give --out DIR to keep the flagged tiles)")?,
+    }
+    for notice in &summary.notices {
+        writeln!(out, "notice    {notice}")?;
+    }
+    for problem in &summary.problems {
+        writeln!(out, "problem   {problem}")?;
+    }
+    out.flush()
+}

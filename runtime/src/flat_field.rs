@@ -1,0 +1,160 @@
+//! Flat-field correction of a line camera: per-pixel offset (dark signal
+//! non-uniformity, DSNU) and gain (photo response non-uniformity, PRNU),
+//! after EMVA 1288: `out = (in − dark) · target / (white − dark)`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Fractional bits of the fixed-point gain.
+const GAIN_BITS: u32 = 10;
+
+/// What a flat-field file (JSON) holds: mean levels of each pixel of the
+/// line, taken with the lens covered and on an evenly lit white target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Mean dark level of each pixel, 0 to 255.
+    pub dark: Vec<f32>,
+    /// Mean white level of each pixel, 0 to 255, above `dark`.
+    pub white: Vec<f32>,
+    /// Level to which white is brought, 1 to 255.
+    pub target: f32,
+}
+
+/// Why a flat-field file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlatFieldError {
+    /// The file could not be read.
+    #[error("cannot read the flat field {path}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        error: std::io::Error,
+    },
+    /// The file is not understood.
+    #[error("the flat field {path} is not understood: {error}; it must be JSON with the lists `dark` and `white` and the level `target`")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        error: serde_json::Error,
+    },
+    /// The values make no sense.
+    #[error("the flat field {path} cannot be used: {reason}")]
+    Values {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+/// A correction that is ready to be applied.
+#[derive(Debug, Clone)]
+pub struct FlatField {
+    dark: Vec<u16>,
+    gain: Vec<u16>,
+}
+
+impl FlatField {
+    /// Reads a flat-field file for lines of `pixels_per_line` pixels.
+    ///
+    /// # Errors
+    /// When the file is missing, malformed, of another width, or asks for a
+    /// gain outside 0 to 63.
+    pub fn load(path: &Path, pixels_per_line: usize) -> Result<Self, FlatFieldError> {
+        let text = std::fs::read(path).map_err(|error| FlatFieldError::Read {
+            path: path.to_path_buf(),
+            error,
+        })?;
+        let reference: Reference =
+            serde_json::from_slice(&text).map_err(|error| FlatFieldError::Parse {
+                path: path.to_path_buf(),
+                error,
+            })?;
+        Self::new(&reference, pixels_per_line).map_err(|reason| FlatFieldError::Values {
+            path: path.to_path_buf(),
+            reason,
+        })
+    }
+
+    fn new(reference: &Reference, pixels_per_line: usize) -> Result<Self, String> {
+        let Reference { dark, white, target } = reference;
+        if dark.len() != pixels_per_line || white.len() != pixels_per_line {
+            return Err(format!(
+                "it has {} dark and {} white levels, but a line has {pixels_per_line} pixels; \
+                 take it again with this camera",
+                dark.len(),
+                white.len()
+            ));
+        }
+        if !(1.0..=255.0).contains(target) {
+            return Err(format!("`target` is {target}, but must be a level from 1 to 255"));
+        }
+        let mut gain = Vec::with_capacity(pixels_per_line);
+        for (pixel, (&dark, &white)) in dark.iter().zip(white).enumerate() {
+            let value = target / (white - dark);
+            if !(0.0..=255.0).contains(&dark) || !value.is_finite() || !(0.0..63.0).contains(&value)
+            {
+                return Err(format!(
+                    "pixel {pixel} has dark {dark} and white {white}; white must lie well above dark: \
+                     clean the lens and the target, then take it again"
+                ));
+            }
+            gain.push((value * f32::from(1u16 << GAIN_BITS)).round() as u16);
+        }
+        Ok(Self {
+            dark: dark.iter().map(|&level| level.round() as u16).collect(),
+            gain,
+        })
+    }
+
+    /// Copies whole lines from `source` to `target`, corrected.
+    pub fn copy(&self, source: &[u8], target: &mut [u8]) {
+        let width = self.gain.len();
+        for (source, target) in source.chunks_exact(width).zip(target.chunks_exact_mut(width)) {
+            for (((out, &level), &dark), &gain) in
+                target.iter_mut().zip(source).zip(&self.dark).zip(&self.gain)
+            {
+                let signal = u32::from(u16::from(level).saturating_sub(dark));
+                let scaled = (signal * u32::from(gain) + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
+                *out = scaled.min(255) as u8;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_uneven_line_becomes_even() {
+        let reference = Reference {
+            dark: vec![2.0, 4.0, 0.0, 10.0],
+            white: vec![202.0, 104.0, 255.0, 110.0],
+            target: 200.0,
+        };
+        let flat = FlatField::new(&reference, 4).unwrap();
+        let mut out = [0; 8];
+        flat.copy(&[102, 54, 128, 60, 0, 0, 0, 255], &mut out);
+        assert_eq!(out, [100, 100, 100, 100, 0, 0, 0, 255]);
+    }
+
+    #[test]
+    fn unusable_references_name_the_pixel() {
+        let reference = Reference {
+            dark: vec![2.0, 50.0],
+            white: vec![202.0, 50.0],
+            target: 200.0,
+        };
+        let reason = FlatField::new(&reference, 2).unwrap_err();
+        assert!(reason.contains("pixel 1"), "{reason}");
+        let reason = FlatField::new(&reference, 4096).unwrap_err();
+        assert!(reason.contains("4096"), "{reason}");
+    }
+}

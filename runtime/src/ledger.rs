@@ -1,0 +1,404 @@
+//! The ledger: every tile that enters ends in exactly one counted state.
+//!
+//! Only the ledger counts; progress display, summary and log read it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use millsight_export::engine::EngineIdentity;
+use serde::{Deserialize, Serialize};
+
+/// Why nobody has looked at a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UnjudgedReason {
+    /// Too many rows were waiting for the classifier.
+    Overload,
+    /// The verdict would have come after the deadline.
+    Deadline,
+    /// The engine failed or gave no numbers.
+    EngineError,
+    /// No buffer was free, so that the image could not be kept.
+    ImageLost,
+}
+
+impl UnjudgedReason {
+    const ALL: [UnjudgedReason; 4] = [
+        UnjudgedReason::Overload,
+        UnjudgedReason::Deadline,
+        UnjudgedReason::EngineError,
+        UnjudgedReason::ImageLost,
+    ];
+
+    /// The reason's name in summaries and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            UnjudgedReason::Overload => "overload",
+            UnjudgedReason::Deadline => "deadline",
+            UnjudgedReason::EngineError => "engine_error",
+            UnjudgedReason::ImageLost => "image_lost",
+        }
+    }
+}
+
+/// The state in which a tile ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum TileState {
+    /// No material in the tile.
+    Background,
+    /// The screen found nothing.
+    Cleared,
+    /// The classifier gave a verdict.
+    Judged {
+        /// Index of the defect class that was flagged, if one was.
+        flagged: Option<usize>,
+    },
+    /// Nobody looked.
+    Unjudged(UnjudgedReason),
+}
+
+impl TileState {
+    /// The state's name in summaries and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            TileState::Background => "background",
+            TileState::Cleared => "cleared",
+            TileState::Judged { .. } => "judged",
+            TileState::Unjudged(_) => "unjudged",
+        }
+    }
+
+    /// Whether an operator should look at the tile.
+    pub fn needs_review(self) -> bool {
+        matches!(
+            self,
+            TileState::Judged { flagged: Some(_) } | TileState::Unjudged(_)
+        )
+    }
+}
+
+/// Counts of a run. Shared between threads.
+#[derive(Debug)]
+pub struct Ledger {
+    started: Instant,
+    classes: Vec<String>,
+    lines: AtomicU64,
+    gaps: AtomicU64,
+    missing: AtomicU64,
+    entered: AtomicU64,
+    padded: AtomicU64,
+    background: AtomicU64,
+    cleared: AtomicU64,
+    judged: AtomicU64,
+    unjudged: [AtomicU64; 4],
+    flagged: Vec<AtomicU64>,
+    /// Microseconds from the last line of a tile to its verdict.
+    latency: Mutex<Histogram<u64>>,
+}
+
+/// Latencies above this are counted as this: ten minutes, in microseconds.
+const LONGEST_LATENCY_US: u64 = 600_000_000;
+
+impl Ledger {
+    /// An empty ledger for a model's classes.
+    pub fn new(classes: &[String]) -> Self {
+        Self {
+            started: Instant::now(),
+            classes: classes.to_vec(),
+            lines: AtomicU64::new(0),
+            gaps: AtomicU64::new(0),
+            missing: AtomicU64::new(0),
+            entered: AtomicU64::new(0),
+            padded: AtomicU64::new(0),
+            background: AtomicU64::new(0),
+            cleared: AtomicU64::new(0),
+            judged: AtomicU64::new(0),
+            unjudged: Default::default(),
+            flagged: classes.iter().map(|_| AtomicU64::new(0)).collect(),
+            latency: Mutex::new(new_histogram()),
+        }
+    }
+
+    /// Counts lines that a source gave.
+    pub fn lines(&self, count: u64) {
+        self.lines.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts one gap of `missing` lines.
+    pub fn gap(&self, missing: u64) {
+        self.gaps.fetch_add(1, Ordering::Relaxed);
+        self.missing.fetch_add(missing, Ordering::Relaxed);
+    }
+
+    /// Counts the tiles of a row that was assembled.
+    pub fn enter(&self, tiles: u64, padded: bool) {
+        self.entered.fetch_add(tiles, Ordering::Relaxed);
+        if padded {
+            self.padded.fetch_add(tiles, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the final state of one tile.
+    pub fn settle(&self, state: TileState) {
+        let counter = match state {
+            TileState::Background => &self.background,
+            TileState::Cleared => &self.cleared,
+            TileState::Judged { flagged } => {
+                if let Some(count) = flagged.and_then(|class| self.flagged.get(class)) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                &self.judged
+            }
+            TileState::Unjudged(reason) => &self.unjudged[reason as usize],
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes how long the verdicts of `tiles` tiles took, from their last line.
+    pub fn latency(&self, latency: Duration, tiles: u64) {
+        let microseconds = (latency.as_micros() as u64).clamp(1, LONGEST_LATENCY_US);
+        let mut histogram = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        histogram.saturating_record_n(microseconds, tiles);
+    }
+
+    /// Tiles that have entered but have no final state yet. Zero at the end
+    /// of a run, or the ledger does not add up.
+    pub fn outstanding(&self) -> i64 {
+        let tiles = self.tiles();
+        tiles.total as i64 - tiles.settled() as i64
+    }
+
+    /// The counts of tiles so far.
+    pub fn tiles(&self) -> TileCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TileCounts {
+            total: get(&self.entered),
+            background: get(&self.background),
+            cleared: get(&self.cleared),
+            judged: get(&self.judged),
+            unjudged: self.unjudged.iter().map(get).sum(),
+            padded: get(&self.padded),
+        }
+    }
+
+    /// The counts of lines so far.
+    pub fn line_counts(&self) -> LineCounts {
+        LineCounts {
+            r#in: self.lines.load(Ordering::Relaxed),
+            gaps: self.gaps.load(Ordering::Relaxed),
+            missing: self.missing.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Tiles flagged so far, all defect classes together.
+    pub fn flagged(&self) -> u64 {
+        self.flagged
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// Everything that was counted. `defects` are the indices of the classes
+    /// that are defects.
+    pub fn summary(
+        &self,
+        defects: impl Iterator<Item = usize>,
+        engine: EngineIdentity,
+        model: ModelIdentity,
+    ) -> Summary {
+        let elapsed = self.started.elapsed().as_secs_f64();
+        let lines = self.line_counts();
+        let tiles = self.tiles();
+        let histogram = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let milliseconds = |microseconds: u64| microseconds as f64 / 1000.0;
+        Summary {
+            rate: Rate {
+                lines_per_second: lines.r#in as f64 / elapsed,
+                tiles_per_second: tiles.total as f64 / elapsed,
+                elapsed_s: elapsed,
+            },
+            lines,
+            tiles,
+            unjudged_reasons: UnjudgedReason::ALL
+                .iter()
+                .map(|&reason| {
+                    let count = self.unjudged[reason as usize].load(Ordering::Relaxed);
+                    (reason.name().to_owned(), count)
+                })
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            flagged: defects
+                .map(|class| {
+                    let count = self.flagged[class].load(Ordering::Relaxed);
+                    (self.classes[class].clone(), count)
+                })
+                .collect(),
+            latency_ms: Latency {
+                p50: milliseconds(histogram.value_at_quantile(0.50)),
+                p95: milliseconds(histogram.value_at_quantile(0.95)),
+                p99: milliseconds(histogram.value_at_quantile(0.99)),
+                max: milliseconds(histogram.max()),
+            },
+            engine,
+            model,
+            record: None,
+            truth: None,
+            notices: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+}
+
+/// Three significant digits from a microsecond to ten minutes. The bounds are
+/// constants that the histogram accepts; without them it would resize itself.
+fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_LATENCY_US, 3)
+        .or_else(|_| Histogram::new(1))
+        .unwrap_or_else(|_| unreachable!("one significant digit is always accepted"))
+}
+
+/// Counts of lines.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineCounts {
+    /// Lines that came.
+    pub r#in: u64,
+    /// Gaps in their sequence.
+    pub gaps: u64,
+    /// Lines missing in those gaps.
+    pub missing: u64,
+}
+
+/// Counts of tiles by state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TileCounts {
+    /// Tiles that entered.
+    pub total: u64,
+    /// No material.
+    pub background: u64,
+    /// The screen found nothing.
+    pub cleared: u64,
+    /// The classifier gave a verdict.
+    pub judged: u64,
+    /// Nobody looked.
+    pub unjudged: u64,
+    /// Tiles partly filled up with black, whatever their state.
+    pub padded: u64,
+}
+
+impl TileCounts {
+    /// Tiles that have a final state.
+    pub fn settled(&self) -> u64 {
+        self.background + self.cleared + self.judged + self.unjudged
+    }
+}
+
+/// Throughput.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Lines a second, over the whole run.
+    pub lines_per_second: f64,
+    /// Tiles a second, over the whole run.
+    pub tiles_per_second: f64,
+    /// Duration of the run in seconds.
+    pub elapsed_s: f64,
+}
+
+/// From the last line of a tile to its verdict, in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Median.
+    pub p50: f64,
+    /// 95th percentile.
+    pub p95: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// Which model judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// SHA-256 of the ONNX file.
+    pub sha256: String,
+    /// The card's name.
+    pub name: String,
+}
+
+/// How verdicts compare with the simulator's ground truth, over the tiles
+/// that were judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TruthComparison {
+    /// Tiles with a defect that were flagged.
+    pub defects_flagged: u64,
+    /// Tiles with a defect.
+    pub defects: u64,
+    /// Tiles without a defect that were flagged.
+    pub false_alarms: u64,
+    /// Tiles without a defect.
+    pub clean: u64,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Lines.
+    pub lines: LineCounts,
+    /// Tiles by state.
+    pub tiles: TileCounts,
+    /// Unjudged tiles by reason.
+    pub unjudged_reasons: BTreeMap<String, u64>,
+    /// Flagged tiles by defect class.
+    pub flagged: BTreeMap<String, u64>,
+    /// Throughput.
+    pub rate: Rate,
+    /// Latency.
+    pub latency_ms: Latency,
+    /// What ran the model.
+    pub engine: EngineIdentity,
+    /// The model.
+    pub model: ModelIdentity,
+    /// Folder of the record, where one was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// Comparison with ground truth, where the source knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truth: Option<TruthComparison>,
+    /// What was done otherwise than asked.
+    pub notices: Vec<String>,
+    /// What went wrong. Not empty: the run failed in part.
+    pub problems: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_is_counted_once() {
+        let ledger = Ledger::new(&["no_defect".into(), "cracks".into()]);
+        ledger.enter(8, false);
+        ledger.enter(8, true);
+        assert_eq!(ledger.outstanding(), 16);
+        let states = [
+            TileState::Background,
+            TileState::Cleared,
+            TileState::Judged { flagged: None },
+            TileState::Judged { flagged: Some(1) },
+            TileState::Unjudged(UnjudgedReason::Overload),
+            TileState::Unjudged(UnjudgedReason::Deadline),
+            TileState::Unjudged(UnjudgedReason::EngineError),
+            TileState::Unjudged(UnjudgedReason::ImageLost),
+        ];
+        for state in states.iter().chain(&states) {
+            ledger.settle(*state);
+        }
+        let tiles = ledger.tiles();
+        assert_eq!(ledger.outstanding(), 0);
+        assert_eq!((tiles.background, tiles.cleared), (2, 2));
+        assert_eq!((tiles.judged, tiles.unjudged, tiles.padded), (4, 8, 8));
+        assert_eq!(ledger.flagged(), 2);
+    }
+}

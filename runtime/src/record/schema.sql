@@ -1,0 +1,56 @@
+-- The record of a Millsight runtime. Times are RFC 3339 in UTC.
+CREATE TABLE IF NOT EXISTS run (
+    id INTEGER PRIMARY KEY,
+    started TEXT NOT NULL,
+    finished TEXT,                 -- NULL: still running, or it crashed
+    status TEXT NOT NULL,          -- running, complete, complete_with_problems
+    program TEXT NOT NULL,
+    station TEXT NOT NULL,
+    station_toml TEXT NOT NULL,
+    engine TEXT NOT NULL,          -- JSON
+    model_name TEXT NOT NULL,
+    model_sha256 TEXT NOT NULL,
+    card TEXT NOT NULL,            -- JSON
+    lines_per_metre REAL NOT NULL,
+    mm_per_pixel REAL NOT NULL,
+    summary TEXT                   -- JSON, when finished
+);
+CREATE TABLE IF NOT EXISTS piece (
+    id INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL REFERENCES run (id),
+    name TEXT NOT NULL,
+    started TEXT NOT NULL,
+    finished TEXT,
+    lines INTEGER,
+    missing_lines INTEGER
+);
+-- Tiles that an operator should look at: flagged as a defect, or unjudged.
+CREATE TABLE IF NOT EXISTS tile (
+    id INTEGER PRIMARY KEY,
+    piece INTEGER NOT NULL REFERENCES piece (id),
+    row INTEGER NOT NULL,
+    "column" INTEGER NOT NULL,
+    first_line INTEGER NOT NULL,
+    metres REAL NOT NULL,          -- along the piece, of the first line
+    millimetres REAL NOT NULL,     -- across, of the tile's centre
+    encoder INTEGER,
+    lines INTEGER NOT NULL,        -- fewer than 512: the rest is padding
+    state TEXT NOT NULL,           -- judged, unjudged
+    reason TEXT,                   -- why unjudged
+    class TEXT,
+    probability REAL,
+    probabilities TEXT,            -- JSON list in the order of the card's classes
+    image TEXT,                    -- relative to the record's folder
+    latency_ms REAL NOT NULL,
+    settled TEXT NOT NULL,
+    UNIQUE (piece, row, "column")
+);
+CREATE TABLE IF NOT EXISTS gap (
+    id INTEGER PRIMARY KEY,
+    piece INTEGER NOT NULL REFERENCES piece (id),
+    first_line INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
+    metres REAL NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS tile_by_class ON tile (piece, class);

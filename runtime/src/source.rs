@@ -1,0 +1,111 @@
+//! Where lines come from: a simulator, a recording, an image of a strip, a
+//! folder of tiles. Cameras yield the same events.
+
+pub mod pace;
+pub mod recording;
+pub mod simulated;
+pub mod simulator;
+pub mod strip_image;
+pub mod tile_folder;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Consecutive lines as a source hands them out, borrowed from its buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct LineBlock<'a> {
+    /// Sequence number of the first line, counted by the source from 0. A
+    /// camera derives it from its frame counter, so that lost frames leave a
+    /// hole of known length.
+    pub first_line: u64,
+    /// The pixels, line after line, 8-bit grey.
+    pub pixels: &'a [u8],
+    /// When the last line was exposed, since the start of the source.
+    pub timestamp: Duration,
+    /// Position of the encoder at the first line, in its counts, where the
+    /// station has one.
+    pub encoder: Option<i64>,
+}
+
+/// Lines that are known to be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Sequence number of the first missing line.
+    pub first_line: u64,
+    /// Number of missing lines.
+    pub lines: u64,
+    /// Why they are missing, for people.
+    pub reason: String,
+}
+
+/// What a source yields.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Lines.
+    Lines(LineBlock<'a>),
+    /// Lines that will never come, because they were lost before.
+    Gap(Gap),
+    /// Lines that exist but cannot be read: a gap that is a fault of the data
+    /// at hand.
+    Unreadable(Gap),
+    /// The piece (coil, rod, wire) has passed; the source has no more lines.
+    End,
+}
+
+/// Something that yields lines.
+pub trait Source: Send {
+    /// Pixels in each line.
+    fn pixels_per_line(&self) -> usize;
+
+    /// Total number of lines, where the source knows it beforehand.
+    fn expected_lines(&self) -> Option<u64>;
+
+    /// The next event; waits for a camera, but not for a line rate
+    /// (see [`pace::Pacer`]).
+    ///
+    /// # Errors
+    /// When the source is damaged or gone. Lines that were yielded before
+    /// stay valid.
+    fn next_event(&mut self) -> Result<Event<'_>, SourceError>;
+}
+
+/// Why a source cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// A file or folder could not be read.
+    #[error("cannot read {path}: {error}; check that it exists and that you may read it")]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        error: std::io::Error,
+    },
+    /// The file is of no kind that can be replayed.
+    #[error("{path} is not a strip that can be replayed: {reason}")]
+    Unsuitable {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The file is damaged at some line.
+    #[error(
+        "{path} is damaged at line {line} (byte {byte}): {reason}; \
+         the lines before it were used, the rest is lost"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// First line that could not be read.
+        line: u64,
+        /// Byte offset of the damaged part; for compressed images the number
+        /// of decoded bytes.
+        byte: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The simulator refused its settings.
+    #[error("the simulator cannot run: {0}")]
+    Simulator(String),
+}

@@ -1,0 +1,146 @@
+//! Writing recordings.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::super::LineBlock;
+use super::{BLOCK_HEADER, BLOCK_MAGIC, END_MAGIC, END_SIZE, Header, MAGIC, NO_ENCODER};
+
+/// Why a recording could not be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordingError {
+    /// The disk refused.
+    #[error("cannot write the recording {path}: {error}; nothing was left behind")]
+    Write {
+        /// The recording.
+        path: PathBuf,
+        /// The operating system's reason.
+        error: std::io::Error,
+    },
+    /// A block does not hold whole lines, or goes back in the sequence.
+    #[error("a block at line {first_line} does not fit the recording: {reason}")]
+    Block {
+        /// First line of the block.
+        first_line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Writes a recording under a temporary name; [`RecordingWriter::finish`]
+/// gives it its own. Dropped before that, it leaves nothing behind.
+#[derive(Debug)]
+pub struct RecordingWriter {
+    path: PathBuf,
+    file: BufWriter<NamedTempFile>,
+    pixels_per_line: usize,
+    next_line: u64,
+    lines: u64,
+    blocks: u64,
+}
+
+impl RecordingWriter {
+    /// Starts a recording.
+    ///
+    /// # Errors
+    /// When the folder of `path` cannot be written.
+    pub fn create(path: &Path, header: &Header) -> Result<Self, RecordingError> {
+        let write = || -> std::io::Result<BufWriter<NamedTempFile>> {
+            let folder = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            let mut file = BufWriter::with_capacity(1 << 20, NamedTempFile::new_in(folder)?);
+            let json = serde_json::to_vec(header)?;
+            file.write_all(MAGIC)?;
+            file.write_all(&(json.len() as u32).to_le_bytes())?;
+            file.write_all(&json)?;
+            file.write_all(&crc32fast::hash(&json).to_le_bytes())?;
+            Ok(file)
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            file: write().map_err(|error| RecordingError::Write {
+                path: path.to_path_buf(),
+                error,
+            })?,
+            pixels_per_line: header.pixels_per_line,
+            next_line: 0,
+            lines: 0,
+            blocks: 0,
+        })
+    }
+
+    /// Appends a block. Lines that are left out between blocks are a gap.
+    ///
+    /// # Errors
+    /// When the block holds no whole lines, goes back in the sequence, or the
+    /// disk refuses.
+    pub fn write(&mut self, block: &LineBlock<'_>) -> Result<(), RecordingError> {
+        let refuse = |reason: String| RecordingError::Block {
+            first_line: block.first_line,
+            reason,
+        };
+        let lines = block.pixels.len() / self.pixels_per_line;
+        if lines == 0 || block.pixels.len() != lines * self.pixels_per_line {
+            return Err(refuse(format!(
+                "{} pixels are no whole lines of {}",
+                block.pixels.len(),
+                self.pixels_per_line
+            )));
+        }
+        if block.first_line < self.next_line {
+            return Err(refuse(format!("line {} is written already", block.first_line)));
+        }
+        let mut header = Vec::with_capacity(BLOCK_HEADER);
+        header.extend_from_slice(BLOCK_MAGIC);
+        header.extend_from_slice(&block.first_line.to_le_bytes());
+        header.extend_from_slice(&(block.timestamp.as_nanos() as u64).to_le_bytes());
+        header.extend_from_slice(&block.encoder.unwrap_or(NO_ENCODER).to_le_bytes());
+        header.extend_from_slice(&(lines as u32).to_le_bytes());
+        header.extend_from_slice(&crc32fast::hash(block.pixels).to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
+        self.put(&header)?;
+        self.put(block.pixels)?;
+        self.next_line = block.first_line + lines as u64;
+        self.lines += lines as u64;
+        self.blocks += 1;
+        Ok(())
+    }
+
+    /// Writes the end, syncs, and gives the file its name.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is left behind then.
+    pub fn finish(mut self) -> Result<(), RecordingError> {
+        let mut end = Vec::with_capacity(END_SIZE);
+        end.extend_from_slice(END_MAGIC);
+        end.extend_from_slice(&self.lines.to_le_bytes());
+        end.extend_from_slice(&self.blocks.to_le_bytes());
+        end.extend_from_slice(&crc32fast::hash(&end).to_le_bytes());
+        self.put(&end)?;
+        let Self { path, file, .. } = self;
+        let rename = || -> std::io::Result<()> {
+            let file = file.into_inner().map_err(|error| error.into_error())?;
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|error| error.error)?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                File::open(parent)?.sync_all()?;
+            }
+            Ok(())
+        };
+        rename().map_err(|error| RecordingError::Write { path: path.clone(), error })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
+        self.file.write_all(bytes).map_err(|error| RecordingError::Write {
+            path: self.path.clone(),
+            error,
+        })
+    }
+}
