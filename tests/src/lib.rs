@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests across the crates share.
+
+pub mod golden;
