@@ -9,24 +9,46 @@ pub const NO_DEFECT: &str = "no_defect";
 
 /// Everything that a program must know to use a model file rightly.
 ///
-/// Stored as JSON under the key `millsight.card` of the ONNX
-/// `metadata_props`, or as TOML in a sidecar beside a foreign ONNX file.
+/// Stored as JSON under the key [`ModelCard::METADATA_KEY`] of the ONNX
+/// `metadata_props`, or as TOML in a sidecar beside a foreign ONNX file. A
+/// sidecar needs no more than the classes; what else it leaves out is taken
+/// from the graph or from the defaults stated here:
+///
+/// ```toml
+/// classes = ["no_defect", "cracks", "overfill"]
+///
+/// # Only where the model was not trained with the ImageNet statistics:
+/// [preprocessing]
+/// mean = [0.5, 0.5, 0.5]
+/// std = [0.5, 0.5, 0.5]
+///
+/// # Only where the graph ends with a softmax (Ultralytics):
+/// [output]
+/// kind = "probabilities"
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCard {
-    /// Version of this structure; see [`ModelCard::SCHEMA`].
+    /// Version of this structure; see [`ModelCard::SCHEMA`], the default.
+    #[serde(default = "current_schema")]
     pub schema: u32,
-    /// Name of the model, for people.
+    /// Name of the model, for people. By default the file's name.
+    #[serde(default)]
     pub name: String,
-    /// Architecture, for example `vit`.
+    /// Architecture, for example `vit`. By default the graph's name.
+    #[serde(default)]
     pub architecture: String,
-    /// Class names; the index is that of the logit.
+    /// Class names; the index is that of the logit. One is [`NO_DEFECT`].
     pub classes: Vec<String>,
-    /// What the network takes.
+    /// What the network takes. By default what the graph states.
+    #[serde(default)]
     pub input: InputSpec,
-    /// What the network gives.
+    /// What the network gives. By default the graph's first output, logits.
+    #[serde(default)]
     pub output: OutputSpec,
-    /// How a tile becomes the network's input.
+    /// How a tile becomes the network's input. By default
+    /// [`Preprocessing::imagenet`].
+    #[serde(default)]
     pub preprocessing: Preprocessing,
     /// Least probability, 0 to 1, at which a defect class is flagged. A class
     /// that is absent is flagged when it is the most probable one.
@@ -40,58 +62,151 @@ pub struct ModelCard {
 impl ModelCard {
     /// The version of the structure that this program writes and reads.
     pub const SCHEMA: u32 = 1;
+
+    /// Key of the ONNX `metadata_props` that holds the card.
+    pub const METADATA_KEY: &str = "millsight.card";
+
+    /// Checks what the card says of itself, without looking at a graph.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn validate(&self) -> Result<(), CardError> {
+        if self.schema == 0 || self.schema > Self::SCHEMA {
+            return Err(CardError::Schema { found: self.schema });
+        }
+        if self.classes.len() < 2 {
+            return Err(CardError::TooFewClasses {
+                count: self.classes.len(),
+            });
+        }
+        for (index, class) in self.classes.iter().enumerate() {
+            if class.trim().is_empty() {
+                return Err(CardError::UnnamedClass { index });
+            }
+            if let Some(first) = self.classes[..index]
+                .iter()
+                .position(|other| other == class)
+            {
+                return Err(CardError::DuplicateClass {
+                    class: class.clone(),
+                    first,
+                    second: index,
+                });
+            }
+        }
+        if !self.classes.iter().any(|class| class == NO_DEFECT) {
+            return Err(CardError::NoDefectMissing {
+                classes: self.classes.join(", "),
+            });
+        }
+        for (class, &threshold) in &self.thresholds {
+            if !self.classes.contains(class) {
+                return Err(CardError::UnknownThreshold {
+                    class: class.clone(),
+                    classes: self.classes.join(", "),
+                });
+            }
+            if class == NO_DEFECT {
+                return Err(CardError::NoDefectThreshold);
+            }
+            if !(0.0..=1.0).contains(&threshold) {
+                return Err(CardError::Threshold {
+                    class: class.clone(),
+                    threshold,
+                });
+            }
+        }
+        self.validate_input()
+    }
+
+    fn validate_input(&self) -> Result<(), CardError> {
+        let input = &self.input;
+        if !matches!(input.channels, 1 | 3) {
+            return Err(CardError::Channels {
+                channels: input.channels,
+            });
+        }
+        for (side, pixels) in [("width", input.width), ("height", input.height)] {
+            if !(1..=InputSpec::LARGEST_SIDE).contains(&pixels) {
+                return Err(CardError::Side { side, pixels });
+            }
+        }
+        let statistics = self.preprocessing.mean.iter().zip(&self.preprocessing.std);
+        for (channel, (&mean, &std)) in statistics.enumerate() {
+            if !mean.is_finite() {
+                return Err(CardError::Mean { channel, mean });
+            }
+            if !(std.is_finite() && std > 0.0) {
+                return Err(CardError::Std { channel, std });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn current_schema() -> u32 {
+    ModelCard::SCHEMA
 }
 
 /// The network's input tensor, `[batch, channels, height, width]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct InputSpec {
-    /// Name of the graph's input.
+    /// Name of the graph's input. Empty in a sidecar: the graph's only input.
     pub name: String,
-    /// Width in pixels.
+    /// Width in pixels. 0 in a sidecar: what the graph states.
     pub width: usize,
-    /// Height in pixels.
+    /// Height in pixels. 0 in a sidecar: what the graph states.
     pub height: usize,
-    /// 1 (grey) or 3 (RGB).
+    /// 1 (grey) or 3 (RGB). 0 in a sidecar: what the graph states.
     pub channels: usize,
     /// Element type. With [`ElementType::U8`] scaling and normalisation are
     /// folded into the graph and the network takes raw levels.
     pub element: ElementType,
 }
 
+impl InputSpec {
+    /// Largest width and height that a network's input may have, in pixels.
+    pub const LARGEST_SIDE: usize = 4096;
+}
+
 /// Element type of the network's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ElementType {
     /// Raw levels 0 to 255.
     U8,
     /// Normalised values.
+    #[default]
     F32,
 }
 
 /// The network's output tensor, `[batch, classes]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct OutputSpec {
-    /// Name of the graph's output.
+    /// Name of the graph's output. Empty in a sidecar: the graph's first.
     pub name: String,
     /// What the numbers are.
     pub kind: OutputKind,
 }
 
 /// Meaning of the network's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputKind {
     /// Unnormalised scores; softmax gives probabilities.
+    #[default]
     Logits,
     /// Probabilities that already sum to 1 (an Ultralytics export).
     Probabilities,
 }
 
 /// Resize, scale to 0..1 and normalise: `(x / 255 - mean) / std`.
+///
+/// A network with a single float channel uses the statistics of the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Preprocessing {
     /// How the tile is brought to the input's size.
     pub resize: Resize,
@@ -109,6 +224,12 @@ impl Preprocessing {
             mean: [0.485, 0.456, 0.406],
             std: [0.229, 0.224, 0.225],
         }
+    }
+}
+
+impl Default for Preprocessing {
+    fn default() -> Self {
+        Self::imagenet()
     }
 }
 
@@ -153,3 +274,112 @@ pub struct Parity {
     /// The difference that was tolerated.
     pub tolerance: f32,
 }
+
+/// What is wrong with a card, and what to do about it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CardError {
+    /// Another program's version.
+    #[error(
+        "its `schema` is {found}, but this program knows versions 1 to {}; use the program that \
+         wrote it, or a newer one",
+        ModelCard::SCHEMA
+    )]
+    Schema {
+        /// The version found.
+        found: u32,
+    },
+    /// Fewer than two classes.
+    #[error(
+        "`classes` has {count} name(s), but a classifier needs at least two; list one name for each score of the network, in order"
+    )]
+    TooFewClasses {
+        /// How many there are.
+        count: usize,
+    },
+    /// A class without a name.
+    #[error("class {index} (counted from 0) of `classes` has no name")]
+    UnnamedClass {
+        /// Its index.
+        index: usize,
+    },
+    /// Two classes of one name.
+    #[error(
+        "`classes` names `{class}` twice, at {first} and {second} (counted from 0); give every class a name of its own"
+    )]
+    DuplicateClass {
+        /// The name.
+        class: String,
+        /// Index of its first use.
+        first: usize,
+        /// Index of its second use.
+        second: usize,
+    },
+    /// No class for a tile without defect.
+    #[error(
+        "none of the classes ({classes}) is `{NO_DEFECT}`; rename the one that means \"nothing wrong here\""
+    )]
+    NoDefectMissing {
+        /// The classes there are.
+        classes: String,
+    },
+    /// A threshold for a class that does not exist.
+    #[error(
+        "`thresholds` names `{class}`, which is none of the classes ({classes}); correct the name or remove the line"
+    )]
+    UnknownThreshold {
+        /// The name.
+        class: String,
+        /// The classes there are.
+        classes: String,
+    },
+    /// A threshold for the class that is never flagged.
+    #[error("`thresholds` names `{NO_DEFECT}`, which is never flagged; remove the line")]
+    NoDefectThreshold,
+    /// A threshold that is no probability.
+    #[error("the threshold of `{class}` is {threshold}, but a probability lies between 0 and 1")]
+    Threshold {
+        /// The class.
+        class: String,
+        /// Its threshold.
+        threshold: f32,
+    },
+    /// Neither grey nor RGB.
+    #[error("`input.channels` is {channels}, but must be 1 (grey) or 3 (RGB)")]
+    Channels {
+        /// What it is.
+        channels: usize,
+    },
+    /// A side that no network's input has.
+    #[error(
+        "`input.{side}` is {pixels}, but must be 1 to {} pixels; state it where the graph leaves it open",
+        InputSpec::LARGEST_SIDE
+    )]
+    Side {
+        /// `width` or `height`.
+        side: &'static str,
+        /// What it is.
+        pixels: usize,
+    },
+    /// A mean that is no number.
+    #[error("`preprocessing.mean` of channel {channel} is {mean}, which is not a finite number")]
+    Mean {
+        /// Index of the channel.
+        channel: usize,
+        /// What it is.
+        mean: f32,
+    },
+    /// A standard deviation by which one cannot divide.
+    #[error(
+        "`preprocessing.std` of channel {channel} is {std}, but values are divided by it: it must be greater than 0 (1 to leave them as they are)"
+    )]
+    Std {
+        /// Index of the channel.
+        channel: usize,
+        /// What it is.
+        std: f32,
+    },
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,295 @@
 //! An ONNX file together with its card.
+//!
+//! A model of Millsight's own carries its card inside the file. A foreign
+//! model (timm, Ultralytics, ...) needs a sidecar: a TOML file of the same
+//! structure, named after the model (`net.onnx` -> `net.toml`) or `model.toml`,
+//! in the same folder. [`ModelCard`] shows how little it may say.
 
-use crate::card::ModelCard;
+mod error;
+mod external;
+mod signature;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use onnx_protobuf::{Message, ModelProto, StringStringEntryProto};
+use sha2::{Digest, Sha256};
+
+use crate::card::{InputSpec, ModelCard};
+use crate::durable::replace_file;
+
+pub use error::ModelFileError;
+pub use signature::{Dimension, Signature, TensorInfo};
+
+/// Protobuf cannot hold more: <https://protobuf.dev/programming-guides/proto-limits/>.
+const LARGEST_FILE: u64 = i32::MAX as u64;
 
 /// An ONNX model in memory, with the card that explains it.
 #[derive(Debug, Clone)]
 pub struct ModelFile {
-    /// The serialised ONNX `ModelProto`.
+    /// The serialised ONNX `ModelProto`, complete (without external data).
     pub onnx: Vec<u8>,
-    /// The card, from the metadata or from a sidecar.
+    /// The card, from the metadata or from a sidecar; it fits the graph.
     pub card: ModelCard,
     /// SHA-256 of `onnx` in lower-case hexadecimal.
     pub sha256: String,
+    /// Number of tiles that the graph takes at once, where the graph fixes it
+    /// (many exporters write 1); `None` when any number will do.
+    pub fixed_batch: Option<usize>,
 }
+
+impl ModelFile {
+    /// Reads a model file and its card: `sidecar` where one is given, else the
+    /// card inside the file, else the sidecar beside it.
+    ///
+    /// # Errors
+    /// When there is no such file, it is no ONNX model, it has no card, or
+    /// card and graph contradict each other.
+    pub fn load(path: &Path, sidecar: Option<&Path>) -> Result<Self, ModelFileError> {
+        let origin = path.display().to_string();
+        let (bytes, mut proto) = read(path)?;
+        let inlined = external::inline(&mut proto, path)?;
+        let card = match sidecar {
+            Some(sidecar) => read_sidecar(sidecar)?,
+            None => match embedded_card(&proto, &origin)? {
+                Some(card) => card,
+                None => sidecar_beside(path, &origin)?,
+            },
+        };
+        let onnx = if inlined {
+            serialise(&proto, &origin)?
+        } else {
+            bytes
+        };
+        let mut model = Self::assemble(onnx, &proto, card, &origin)?;
+        if model.card.name.is_empty() {
+            model.card.name = path.file_stem().map_or_else(
+                || "model".to_owned(),
+                |stem| stem.to_string_lossy().into_owned(),
+            );
+        }
+        Ok(model)
+    }
+
+    /// Takes a model with its card inside, for example one that is part of the
+    /// program; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// As [`ModelFile::load`].
+    pub fn from_bytes(bytes: Vec<u8>, origin: &str) -> Result<Self, ModelFileError> {
+        let proto = parse(&bytes, origin)?;
+        let card = embedded_card(&proto, origin)?.ok_or_else(|| ModelFileError::NoCard {
+            origin: origin.to_owned(),
+            beside: Vec::new(),
+        })?;
+        Self::assemble(bytes, &proto, card, origin)
+    }
+
+    /// Puts a card into a graph.
+    ///
+    /// # Errors
+    /// When card and graph contradict each other.
+    pub fn from_graph(mut graph: ModelProto, card: ModelCard) -> Result<Self, ModelFileError> {
+        let origin = "the new model";
+        let mut model = Self::assemble(Vec::new(), &graph, card, origin)?;
+        let json =
+            serde_json::to_string(&model.card).map_err(|source| ModelFileError::CardSyntax {
+                origin: origin.to_owned(),
+                reason: source.to_string(),
+            })?;
+        graph
+            .metadata_props
+            .retain(|entry| entry.key != ModelCard::METADATA_KEY);
+        graph.metadata_props.push(StringStringEntryProto {
+            key: ModelCard::METADATA_KEY.to_owned(),
+            value: json,
+            ..Default::default()
+        });
+        model.onnx = serialise(&graph, origin)?;
+        model.sha256 = digest(&model.onnx);
+        Ok(model)
+    }
+
+    /// The same graph with another card.
+    ///
+    /// # Errors
+    /// When card and graph contradict each other.
+    pub fn with_card(&self, card: ModelCard) -> Result<Self, ModelFileError> {
+        Self::from_graph(parse(&self.onnx, &self.card.name)?, card)
+    }
+
+    /// Writes the file; a crash leaves the old file or the new one. A card
+    /// from a sidecar is not written: see [`ModelFile::with_card`].
+    ///
+    /// # Errors
+    /// [`ModelFileError::Write`] with what the file system reports.
+    pub fn save(&self, path: &Path) -> Result<(), ModelFileError> {
+        replace_file(path, &self.onnx).map_err(|source| ModelFileError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// What the graph takes and gives, and what it is made of.
+    ///
+    /// # Errors
+    /// When `onnx` is no ONNX model.
+    pub fn signature(&self) -> Result<Signature, ModelFileError> {
+        Ok(Signature::of(&parse(&self.onnx, &self.card.name)?))
+    }
+
+    fn assemble(
+        onnx: Vec<u8>,
+        proto: &ModelProto,
+        mut card: ModelCard,
+        origin: &str,
+    ) -> Result<Self, ModelFileError> {
+        let signature = Signature::of(proto);
+        complete(&mut card, proto, &signature);
+        card.validate().map_err(|source| ModelFileError::Card {
+            origin: origin.to_owned(),
+            source,
+        })?;
+        let fixed_batch = signature.check(&card, origin)?;
+        Ok(Self {
+            sha256: digest(&onnx),
+            onnx,
+            card,
+            fixed_batch,
+        })
+    }
+}
+
+/// Takes what a card leaves out from the graph.
+fn complete(card: &mut ModelCard, proto: &ModelProto, signature: &Signature) {
+    if card.architecture.is_empty() {
+        card.architecture.clone_from(&proto.graph.name);
+    }
+    if card.output.name.is_empty()
+        && let Some(output) = signature.outputs.first()
+    {
+        card.output.name.clone_from(&output.name);
+    }
+    let Some(input) = signature.inputs.first() else {
+        return;
+    };
+    if card.input == InputSpec::default()
+        && let Some(element) = input.element_type()
+    {
+        card.input.element = element;
+    }
+    if card.input.name.is_empty() {
+        card.input.name.clone_from(&input.name);
+    }
+    let stated = |axis: usize| match input.shape.as_deref()?.get(axis)? {
+        Dimension::Fixed(extent) => Some(*extent),
+        Dimension::Free(_) => None,
+    };
+    let sides = [
+        (&mut card.input.channels, 1),
+        (&mut card.input.height, 2),
+        (&mut card.input.width, 3),
+    ];
+    for (side, axis) in sides {
+        if *side == 0 {
+            *side = stated(axis).unwrap_or(0);
+        }
+    }
+}
+
+/// Reads and parses an ONNX file without asking for a card.
+fn read(path: &Path) -> Result<(Vec<u8>, ModelProto), ModelFileError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => ModelFileError::NotFound {
+            path: path.to_owned(),
+        },
+        _ => ModelFileError::Read {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    let bytes = std::fs::metadata(path).map_err(failed)?.len();
+    if bytes > LARGEST_FILE {
+        return Err(ModelFileError::TooLarge {
+            path: path.to_owned(),
+            bytes,
+        });
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let proto = parse(&bytes, &path.display().to_string())?;
+    Ok((bytes, proto))
+}
+
+fn parse(bytes: &[u8], origin: &str) -> Result<ModelProto, ModelFileError> {
+    if bytes.is_empty() {
+        return Err(ModelFileError::Empty {
+            origin: origin.to_owned(),
+        });
+    }
+    let not_onnx = |reason: String| ModelFileError::NotOnnx {
+        origin: origin.to_owned(),
+        reason,
+    };
+    let proto = ModelProto::parse_from_bytes(bytes).map_err(|error| not_onnx(error.to_string()))?;
+    // Protobuf takes many a file that is something else for a message whose
+    // fields it does not know.
+    if proto.graph.node.is_empty() {
+        return Err(not_onnx("it holds no graph".to_owned()));
+    }
+    Ok(proto)
+}
+
+fn serialise(proto: &ModelProto, origin: &str) -> Result<Vec<u8>, ModelFileError> {
+    proto
+        .write_to_bytes()
+        .map_err(|error| ModelFileError::Encode {
+            origin: origin.to_owned(),
+            reason: error.to_string(),
+        })
+}
+
+fn embedded_card(proto: &ModelProto, origin: &str) -> Result<Option<ModelCard>, ModelFileError> {
+    let mut entries = proto.metadata_props.iter();
+    let Some(entry) = entries.find(|entry| entry.key == ModelCard::METADATA_KEY) else {
+        return Ok(None);
+    };
+    serde_json::from_str(&entry.value)
+        .map(Some)
+        .map_err(|error| ModelFileError::CardSyntax {
+            origin: format!("the card inside {origin}"),
+            reason: error.to_string(),
+        })
+}
+
+fn read_sidecar(path: &Path) -> Result<ModelCard, ModelFileError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ModelFileError::ReadSidecar {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ModelFileError::CardSyntax {
+        origin: format!("the sidecar {}", path.display()),
+        reason: error.to_string(),
+    })
+}
+
+/// The sidecar in the model's folder.
+fn sidecar_beside(path: &Path, origin: &str) -> Result<ModelCard, ModelFileError> {
+    let places = [
+        path.with_extension("toml"),
+        path.with_file_name("model.toml"),
+    ];
+    match places.iter().find(|place| place.is_file()) {
+        Some(place) => read_sidecar(place),
+        None => Err(ModelFileError::NoCard {
+            origin: origin.to_owned(),
+            beside: places.to_vec(),
+        }),
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests;
