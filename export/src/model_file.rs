@@ -10,7 +10,7 @@ mod external;
 mod signature;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use onnx_protobuf::{Message, ModelProto, StringStringEntryProto};
 use sha2::{Digest, Sha256};

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::path::PathBuf;
+
 use onnx_protobuf::tensor_proto::{DataLocation, DataType};
 use onnx_protobuf::tensor_shape_proto::{Dimension as Dim, dimension};
 use onnx_protobuf::{

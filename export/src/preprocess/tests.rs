@@ -1,0 +1,178 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::card::ElementType;
+
+fn input(width: usize, height: usize, channels: usize) -> InputSpec {
+    InputSpec {
+        name: "x".into(),
+        width,
+        height,
+        channels,
+        element: ElementType::U8,
+    }
+}
+
+fn levels(input: &InputSpec, view: ImageView<'_>) -> Vec<u8> {
+    let mut preprocessor = Preprocessor::new(input, &Preprocessing::imagenet());
+    let mut output = vec![0; preprocessor.output_len()];
+    preprocessor.prepare_u8(view, &mut output).unwrap();
+    output
+}
+
+/// Bytes that look random but are always the same.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// Pillow's algorithm written down pixel by pixel, with 64-bit sums.
+fn reference(pixels: &[u8], (width, height): (usize, usize), target: (usize, usize)) -> Vec<u8> {
+    let pass = |source: usize, target: usize, pixel: &dyn Fn(usize) -> u8, index: usize| -> u8 {
+        let scale = source as f64 / target as f64;
+        let support = scale.max(1.0);
+        let centre = (index as f64 + 0.5) * scale;
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let end = ((centre + support + 0.5) as usize).min(source);
+        let weight = |j: usize| (1.0 - ((j as f64 - centre + 0.5) / support).abs()).max(0.0);
+        let total: f64 = (first..end).map(weight).sum();
+        let sum: i64 = (first..end)
+            .map(|j| (weight(j) / total * 4_194_304.0 + 0.5).floor() as i64 * i64::from(pixel(j)))
+            .sum();
+        ((sum + 2_097_152) >> 22).clamp(0, 255) as u8
+    };
+    let mut narrowed = vec![0; target.0 * height];
+    for (place, value) in narrowed.iter_mut().enumerate() {
+        let (y, x) = (place / target.0, place % target.0);
+        let row = &pixels[y * width..][..width];
+        *value = if width == target.0 {
+            row[x]
+        } else {
+            pass(width, target.0, &|j| row[j], x)
+        };
+    }
+    let mut output = vec![0; target.0 * target.1];
+    for (place, value) in output.iter_mut().enumerate() {
+        let (y, x) = (place / target.0, place % target.0);
+        let column = |j: usize| narrowed[j * target.0 + x];
+        *value = if height == target.1 {
+            column(y)
+        } else {
+            pass(height, target.1, &column, y)
+        };
+    }
+    output
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_size_equals_the_plain_algorithm(
+        source in (1usize..200, 1usize..200), target in (1usize..90, 1usize..90),
+    ) {
+        let pixels = noise(source.0 * source.1);
+        let view = ImageView::new(source.0, source.1, 1, source.0, &pixels).unwrap();
+        prop_assert_eq!(levels(&input(target.0, target.1, 1), view), reference(&pixels, source, target));
+    }
+}
+
+#[test]
+fn a_tile_is_resized_out_of_a_wider_row() {
+    let wide = noise(4096 * 64);
+    let tile: Vec<u8> = (0..64)
+        .flat_map(|y| wide[y * 4096 + 512..][..512].to_vec())
+        .collect();
+    let copied = ImageView::new(512, 64, 1, 512, &tile).unwrap();
+    let borrowed = ImageView::new(512, 64, 1, 4096, &wide[512..]).unwrap();
+    let input = input(224, 30, 1);
+    assert_eq!(levels(&input, borrowed), levels(&input, copied));
+}
+
+#[test]
+fn grey_is_replicated_and_colour_kept_apart() {
+    let grey = noise(70 * 50);
+    let view = ImageView::new(70, 50, 1, 70, &grey).unwrap();
+    let one = levels(&input(32, 24, 1), view);
+    assert_eq!(levels(&input(32, 24, 3), view), one.repeat(3));
+
+    let replicated: Vec<u8> = grey.iter().flat_map(|level| [*level; 3]).collect();
+    let view = ImageView::new(70, 50, 3, 210, &replicated).unwrap();
+    assert_eq!(levels(&input(32, 24, 3), view), one.repeat(3));
+    assert_eq!(levels(&input(32, 24, 1), view), one);
+
+    let colour = noise(70 * 50 * 3);
+    let view = ImageView::new(70, 50, 3, 210, &colour).unwrap();
+    let planes: Vec<u8> = (0..3)
+        .flat_map(|channel| {
+            let plane: Vec<u8> = colour.iter().skip(channel).step_by(3).copied().collect();
+            reference(&plane, (70, 50), (32, 24))
+        })
+        .collect();
+    assert_eq!(levels(&input(32, 24, 3), view), planes);
+}
+
+#[test]
+fn brightness_is_that_of_pillow() {
+    // Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0))
+    for (colour, level) in [
+        ([255, 0, 0], 76),
+        ([0, 255, 0], 150),
+        ([0, 0, 255], 29),
+        ([10, 200, 77], 129),
+    ] {
+        let view = ImageView::new(1, 1, 3, 3, &colour).unwrap();
+        assert_eq!(levels(&input(1, 1, 1), view), [level]);
+    }
+}
+
+#[test]
+fn floats_are_those_of_torchvision() {
+    let pixels: Vec<u8> = (0..=255).collect();
+    let view = ImageView::new(16, 16, 1, 16, &pixels).unwrap();
+    let mut preprocessor = Preprocessor::new(&input(16, 16, 3), &Preprocessing::imagenet());
+    let mut output = vec![0.0; 3 * 256];
+    preprocessor.prepare_f32(view, &mut output).unwrap();
+    assert_eq!(output[0], (0.0 - 0.485_f32) / 0.229);
+    assert_eq!(output[256 + 128], (128.0_f32 / 255.0 - 0.456) / 0.224);
+    assert_eq!(output[767], (1.0_f32 - 0.406) / 0.225);
+    // The same preprocessor serves another size.
+    let view = ImageView::new(8, 8, 1, 8, &pixels).unwrap();
+    preprocessor.prepare_f32(view, &mut output).unwrap();
+    assert_eq!(output[0], (0.0 - 0.485_f32) / 0.229);
+}
+
+#[test]
+fn buffers_and_views_that_do_not_fit_are_refused() {
+    let pixels = [0; 100];
+    let view = ImageView::new(10, 10, 1, 10, &pixels).unwrap();
+    let mut preprocessor = Preprocessor::new(&input(4, 4, 3), &Preprocessing::imagenet());
+    let error = preprocessor.prepare_u8(view, &mut [0; 47]).unwrap_err();
+    assert_eq!(
+        error,
+        PreprocessError {
+            expected: 48,
+            got: 47
+        }
+    );
+    assert!(preprocessor.prepare_f32(view, &mut [0.0; 49]).is_err());
+    for (width, height, channels, stride) in [
+        (0, 10, 1, 10),
+        (10, 0, 1, 10),
+        (10, 10, 2, 20),
+        (10, 10, 1, 9),
+        (10, 11, 1, 10),
+        (10, 10, 3, 30),
+        (usize::MAX, 2, 3, 30),
+        (10, usize::MAX, 1, 10),
+    ] {
+        assert!(ImageView::new(width, height, channels, stride, &pixels).is_err());
+    }
+}
+
+mod files;
