@@ -144,7 +144,8 @@ mod tests {
     fn buffers(count: usize) -> Receiver<RowPixels> {
         let (send, receive) = bounded(count.max(1));
         for _ in 0..count {
-            send.send(vec![7; TILE_SIZE * WIDTH].into_boxed_slice()).unwrap();
+            send.send(vec![7; TILE_SIZE * WIDTH].into_boxed_slice())
+                .unwrap();
         }
         receive
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use millsight_export::card::{ElementType, ModelCard};
 use millsight_export::engine::{Batch, Engine};
-use millsight_export::preprocess::{ImageView, PreprocessError, Preprocessor};
+use millsight_export::preprocess::{ImageView, Preprocessor, ViewError};
 use millsight_firmware_config::{MaterialDetection, TILE_SIZE};
 
 use crate::assemble::Row;
@@ -61,16 +61,13 @@ pub struct Classifier {
 
 impl Classifier {
     /// A worker for lines of `width` pixels, a multiple of the tile size.
-    ///
-    /// # Errors
-    /// When the card asks for a preprocessing that does not exist.
     pub fn new(
         engine: Box<dyn Engine>,
         card: &ModelCard,
         decider: Decider,
         detection: MaterialDetection,
         width: usize,
-    ) -> Result<Self, PreprocessError> {
+    ) -> Self {
         let columns = width / TILE_SIZE;
         let tile_elements = card.input.channels * card.input.height * card.input.width;
         let element = card.input.element;
@@ -81,9 +78,9 @@ impl Classifier {
                 0
             }
         };
-        Ok(Self {
+        Self {
             engine,
-            preprocessor: Preprocessor::new(&card.input, &card.preprocessing)?,
+            preprocessor: Preprocessor::new(&card.input, &card.preprocessing),
             decider,
             detection,
             width,
@@ -92,7 +89,7 @@ impl Classifier {
             levels: vec![0; of(ElementType::U8)],
             values: vec![0.0; of(ElementType::F32)],
             scores: Vec::new(),
-        })
+        }
     }
 
     /// Judges the tiles of a row: those without material are background, the
@@ -154,7 +151,7 @@ impl Classifier {
             return Ok(());
         }
         for (slot, &column) in columns.iter().enumerate() {
-            let view = tile_view(pixels, self.width, column);
+            let view = tile_view(pixels, self.width, column).map_err(|error| error.to_string())?;
             let range = slot * self.tile_elements..(slot + 1) * self.tile_elements;
             match self.element {
                 ElementType::U8 => self.preprocessor.prepare_u8(view, &mut self.levels[range]),
@@ -192,12 +189,12 @@ impl Classifier {
 }
 
 /// A tile within the pixels of its row, without a copy.
-pub fn tile_view(pixels: &[u8], width: usize, column: usize) -> ImageView<'_> {
-    ImageView {
-        pixels: &pixels[column * TILE_SIZE..],
-        width: TILE_SIZE,
-        height: TILE_SIZE,
-        stride: width,
-        channels: 1,
-    }
+fn tile_view(pixels: &[u8], width: usize, column: usize) -> Result<ImageView<'_>, ViewError> {
+    ImageView::new(
+        TILE_SIZE,
+        TILE_SIZE,
+        1,
+        width,
+        &pixels[column * TILE_SIZE..],
+    )
 }

@@ -171,7 +171,10 @@ impl EngineArguments {
 pub fn execute(cli: Cli) -> miette::Result<ExitCode> {
     start_log(cli.verbose);
     let json = cli.json;
-    match cli.command.unwrap_or_else(|| Command::Demo(inspect::DemoArguments::default())) {
+    match cli
+        .command
+        .unwrap_or_else(|| Command::Demo(inspect::DemoArguments::default()))
+    {
         Command::Demo(arguments) => inspect::demo(&arguments, json),
         Command::Run(arguments) => inspect::run(&arguments, json),
         Command::Replay(arguments) => inspect::replay(&arguments, json),

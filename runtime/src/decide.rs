@@ -31,13 +31,17 @@ pub struct Verdict {
 #[non_exhaustive]
 pub enum DecideError {
     /// The card has no class that means "no defect".
-    #[error("the model's card has no class `{NO_DEFECT}`, so that no tile could be cleared; its classes are: {classes}")]
+    #[error(
+        "the model's card has no class `{NO_DEFECT}`, so that no tile could be cleared; its classes are: {classes}"
+    )]
     NoCleanClass {
         /// The card's classes.
         classes: String,
     },
     /// A threshold for a class that the model does not know.
-    #[error("there is a threshold for the class `{class}`, which the model does not know; its classes are: {classes}")]
+    #[error(
+        "there is a threshold for the class `{class}`, which the model does not know; its classes are: {classes}"
+    )]
     UnknownClass {
         /// The class.
         class: String,
@@ -154,7 +158,9 @@ mod tests {
             schema: ModelCard::SCHEMA,
             name: "test".into(),
             architecture: "vit".into(),
-            classes: ["no_defect", "cracks", "overfill"].map(String::from).to_vec(),
+            classes: ["no_defect", "cracks", "overfill"]
+                .map(String::from)
+                .to_vec(),
             input: InputSpec {
                 name: "tile".into(),
                 width: 8,
@@ -172,7 +178,11 @@ mod tests {
         }
     }
 
-    fn verdict(card_thresholds: &[(&str, f32)], station: &[(&str, f32)], scores: [f32; 3]) -> Verdict {
+    fn verdict(
+        card_thresholds: &[(&str, f32)],
+        station: &[(&str, f32)],
+        scores: [f32; 3],
+    ) -> Verdict {
         let station = station.iter().map(|&(k, v)| (k.to_owned(), v)).collect();
         let decider = Decider::new(&card(card_thresholds), &station).unwrap();
         let mut scores = scores;
@@ -213,6 +223,9 @@ mod tests {
     fn thresholds_for_unknown_classes_are_refused() {
         let station = BTreeMap::from([("crack".to_owned(), 0.5)]);
         let error = Decider::new(&card(&[]), &station).unwrap_err().to_string();
-        assert!(error.contains("`crack`") && error.contains("cracks"), "{error}");
+        assert!(
+            error.contains("`crack`") && error.contains("cracks"),
+            "{error}"
+        );
     }
 }

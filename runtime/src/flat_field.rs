@@ -35,7 +35,9 @@ pub enum FlatFieldError {
         error: std::io::Error,
     },
     /// The file is not understood.
-    #[error("the flat field {path} is not understood: {error}; it must be JSON with the lists `dark` and `white` and the level `target`")]
+    #[error(
+        "the flat field {path} is not understood: {error}; it must be JSON with the lists `dark` and `white` and the level `target`"
+    )]
     Parse {
         /// The file.
         path: PathBuf,
@@ -82,7 +84,11 @@ impl FlatField {
     }
 
     fn new(reference: &Reference, pixels_per_line: usize) -> Result<Self, String> {
-        let Reference { dark, white, target } = reference;
+        let Reference {
+            dark,
+            white,
+            target,
+        } = reference;
         if dark.len() != pixels_per_line || white.len() != pixels_per_line {
             return Err(format!(
                 "it has {} dark and {} white levels, but a line has {pixels_per_line} pixels; \
@@ -92,7 +98,9 @@ impl FlatField {
             ));
         }
         if !(1.0..=255.0).contains(target) {
-            return Err(format!("`target` is {target}, but must be a level from 1 to 255"));
+            return Err(format!(
+                "`target` is {target}, but must be a level from 1 to 255"
+            ));
         }
         let mut gain = Vec::with_capacity(pixels_per_line);
         for (pixel, (&dark, &white)) in dark.iter().zip(white).enumerate() {
@@ -115,9 +123,15 @@ impl FlatField {
     /// Copies whole lines from `source` to `target`, corrected.
     pub fn copy(&self, source: &[u8], target: &mut [u8]) {
         let width = self.gain.len();
-        for (source, target) in source.chunks_exact(width).zip(target.chunks_exact_mut(width)) {
-            for (((out, &level), &dark), &gain) in
-                target.iter_mut().zip(source).zip(&self.dark).zip(&self.gain)
+        for (source, target) in source
+            .chunks_exact(width)
+            .zip(target.chunks_exact_mut(width))
+        {
+            for (((out, &level), &dark), &gain) in target
+                .iter_mut()
+                .zip(source)
+                .zip(&self.dark)
+                .zip(&self.gain)
             {
                 let signal = u32::from(u16::from(level).saturating_sub(dark));
                 let scaled = (signal * u32::from(gain) + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;

@@ -164,7 +164,10 @@ pub fn run(run: Run<'_>, mut progress: impl FnMut(&Ledger)) -> Vec<String> {
         let recording = spawn(scope, "millsight-record", move || {
             settle(&finished_out, &free_in, recorder, observe, ledger, problems);
         });
-        while recording.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        while recording
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+        {
             thread::sleep(PROGRESS_INTERVAL);
             progress(ledger);
         }
@@ -184,7 +187,10 @@ fn spawn<'scope>(
     name: &str,
     work: impl FnOnce() + Send + 'scope,
 ) -> Option<thread::ScopedJoinHandle<'scope, ()>> {
-    match thread::Builder::new().name(name.into()).spawn_scoped(scope, work) {
+    match thread::Builder::new()
+        .name(name.into())
+        .spawn_scoped(scope, work)
+    {
         Ok(handle) => Some(handle),
         Err(error) => {
             tracing::error!("cannot start the thread {name}: {error}");

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use millsight_export::card::ModelCard;
 use millsight_export::engine::EngineIdentity;
+use millsight_firmware_config::{KeepImages, Recording};
 use rusqlite::{Connection, params};
 
 use crate::classify::SettledRow;
@@ -41,7 +42,9 @@ const SCHEMA: &str = include_str!("record/schema.sql");
 #[non_exhaustive]
 pub enum RecordError {
     /// The folder cannot be made or used.
-    #[error("cannot use the record folder {path}: {error}; choose another with --out or `recording.folder`")]
+    #[error(
+        "cannot use the record folder {path}: {error}; choose another with --out or `recording.folder`"
+    )]
     Folder {
         /// The folder.
         path: PathBuf,
@@ -49,7 +52,9 @@ pub enum RecordError {
         error: std::io::Error,
     },
     /// Another runtime writes to the folder.
-    #[error("the record folder {path} is in use by another millsight ({holder}); wait for it to end or choose another folder")]
+    #[error(
+        "the record folder {path} is in use by another millsight ({holder}); wait for it to end or choose another folder"
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -79,7 +84,9 @@ pub enum RecordError {
         error: std::io::Error,
     },
     /// The disk budget is spent.
-    #[error("the record folder {path} has reached its disk budget of {budget_gib} GiB; tile images are no longer kept: make room or raise `recording.disk_budget_gib`")]
+    #[error(
+        "the record folder {path} has reached its disk budget of {budget_gib} GiB; tile images are no longer kept: make room or raise `recording.disk_budget_gib`"
+    )]
     Budget {
         /// The folder.
         path: PathBuf,
@@ -112,6 +119,7 @@ pub struct Recorder {
     folder: PathBuf,
     database: Connection,
     images: Images,
+    keep_images: KeepImages,
     run: i64,
     piece: i64,
     description: RunDescription,
@@ -127,7 +135,7 @@ impl Recorder {
     /// When the folder cannot be written or another runtime holds it.
     pub fn begin(
         folder: &Path,
-        budget_gib: f64,
+        recording: &Recording,
         description: RunDescription,
     ) -> Result<Self, RecordError> {
         let lock = FolderLock::take(folder)?;
@@ -139,7 +147,8 @@ impl Recorder {
             })?;
         Ok(Self {
             folder: folder.to_path_buf(),
-            images: Images::new(folder, run, budget_gib)?,
+            images: Images::new(folder, run, recording.disk_budget_gib)?,
+            keep_images: recording.keep_images,
             database,
             run,
             piece,
@@ -155,8 +164,9 @@ impl Recorder {
         &self.folder
     }
 
-    /// Records the tiles of a row that an operator should look at, each with
-    /// its image, and commits when it is time.
+    /// Records the tiles of a row that an operator should look at (with
+    /// `keep_images = "all"` every tile with material), and commits when it is
+    /// time.
     ///
     /// # Errors
     /// When an image or the database cannot be written. The other tiles of
@@ -164,10 +174,16 @@ impl Recorder {
     pub fn row(&mut self, row: &SettledRow) -> Result<(), RecordError> {
         let mut first_error = None;
         for column in 0..row.states.len() {
-            if !row.states[column].needs_review() {
+            let state = row.states[column];
+            let wanted = self.keep_images == KeepImages::All && state != TileState::Background;
+            if !wanted && !state.needs_review() {
                 continue;
             }
-            let (image, image_error) = match self.images.write(row, column) {
+            let image = match self.keep_images {
+                KeepImages::None => Ok(None),
+                KeepImages::Flagged | KeepImages::All => self.images.write(row, column),
+            };
+            let (image, image_error) = match image {
                 Ok(image) => (image, None),
                 Err(error) => (None, Some(error)),
             };
@@ -201,7 +217,11 @@ impl Recorder {
     /// When the database cannot be written.
     pub fn finish(mut self, summary: &Summary) -> Result<(), RecordError> {
         let json = serde_json::to_string(summary).unwrap_or_default();
-        let status = if summary.problems.is_empty() { "complete" } else { "complete_with_problems" };
+        let status = if summary.problems.is_empty() {
+            "complete"
+        } else {
+            "complete_with_problems"
+        };
         let (run, piece) = (self.run, self.piece);
         let (lines, missing) = (summary.lines.r#in as i64, summary.lines.missing as i64);
         self.execute(

@@ -60,6 +60,12 @@ pub trait Source: Send {
     /// Total number of lines, where the source knows it beforehand.
     fn expected_lines(&self) -> Option<u64>;
 
+    /// What the source knows of itself, where it carries that with it: it
+    /// goes before the station's description.
+    fn header(&self) -> Option<&recording::Header> {
+        None
+    }
+
     /// The next event; waits for a camera, but not for a line rate
     /// (see [`pace::Pacer`]).
     ///

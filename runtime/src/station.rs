@@ -88,9 +88,10 @@ pub fn open_replay(path: &Path, line_rate: f64) -> Result<Box<dyn Source>, Sourc
     }
     Err(SourceError::Unsuitable {
         path: path.to_path_buf(),
-        reason: "it is neither a recording nor a PNG, TIFF, BMP or JPEG image nor a folder of tiles; \
+        reason:
+            "it is neither a recording nor a PNG, TIFF, BMP or JPEG image nor a folder of tiles; \
                  make one with `millsight simulate --strip FILE --metres 5`"
-            .into(),
+                .into(),
     })
 }
 
@@ -120,9 +121,7 @@ fn begins_like_a_recording(path: &Path) -> Result<bool, SourceError> {
 pub fn pace(station: &Station) -> Option<f64> {
     let (Config::Simulator { pace, .. } | Config::Replay { pace, .. }) = &station.source;
     match pace {
-        Pace::LineRate => {
-            Some(station.lines_per_second_at(station.material.speed_m_per_s.nominal))
-        }
+        Pace::LineRate => Some(station.lines_per_second_at(station.material.speed_m_per_s.nominal)),
         Pace::Unpaced => None,
     }
 }

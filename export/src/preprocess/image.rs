@@ -32,6 +32,17 @@ impl Image {
             pixels: &self.pixels,
         }
     }
+
+    /// The levels of a grey image, or the brightness of an RGB image as
+    /// Pillow's `convert("L")` computes it: one byte a pixel.
+    pub fn into_grey(self) -> Vec<u8> {
+        if self.channels == 1 {
+            return self.pixels;
+        }
+        let mut grey = Vec::with_capacity(self.width * self.height);
+        self.view().luma_into(&mut grey);
+        grey
+    }
 }
 
 /// A borrowed image, perhaps a part of a wider one.

@@ -55,7 +55,7 @@ pub fn classify(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
         eprintln!("warning: {notice}");
     }
     let engine = started.engines.remove(0);
-    let mut judge = Judge::new(&model, decider, engine)?;
+    let mut judge = Judge::new(&model, decider, engine);
     let mut failed = 0;
     for path in &arguments.images {
         if let Err(report) = judge.image(path).and_then(|line| line.print(json)) {
@@ -66,7 +66,10 @@ pub fn classify(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
     Ok(if failed == 0 {
         ExitCode::SUCCESS
     } else {
-        eprintln!("{failed} of {} images could not be judged", arguments.images.len());
+        eprintln!(
+            "{failed} of {} images could not be judged",
+            arguments.images.len()
+        );
         ExitCode::FAILURE
     })
 }
@@ -81,22 +84,22 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(model: &ModelFile, decider: Decider, engine: Box<dyn Engine>) -> miette::Result<Self> {
+    fn new(model: &ModelFile, decider: Decider, engine: Box<dyn Engine>) -> Self {
         let input = &model.card.input;
         let elements = input.channels * input.width * input.height;
-        Ok(Self {
+        Self {
             engine,
-            preprocessor: Preprocessor::new(input, &model.card.preprocessing).into_diagnostic()?,
+            preprocessor: Preprocessor::new(input, &model.card.preprocessing),
             decider,
             element: input.element,
             levels: vec![0; elements],
             values: vec![0.0; elements],
-        })
+        }
     }
 
     fn image(&mut self, path: &Path) -> miette::Result<Line> {
         let image = preprocess::load_image(path).into_diagnostic()?;
-        let (width, height) = (image.width(), image.height());
+        let (width, height) = (image.width, image.height);
         if width < SMALLEST_SIDE || height < SMALLEST_SIDE {
             return Err(miette!(
                 help = "give the whole tile, as the camera took it",
@@ -124,11 +127,19 @@ impl Judge {
             .into_diagnostic()
             .wrap_err_with(|| path.display().to_string())?;
         if !decide::are_finite(&scores) {
-            return Err(miette!("{}: the network gave scores that are no numbers", path.display()));
+            return Err(miette!(
+                "{}: the network gave scores that are no numbers",
+                path.display()
+            ));
         }
         let mut probabilities = scores.clone();
         let verdict = self.decider.decide(&mut probabilities);
-        let named = self.decider.classes().iter().cloned().zip(probabilities.iter().copied());
+        let named = self
+            .decider
+            .classes()
+            .iter()
+            .cloned()
+            .zip(probabilities.iter().copied());
         Ok(Line {
             path: path.to_path_buf(),
             class: self.decider.classes()[verdict.class].clone(),
@@ -168,7 +179,12 @@ impl Line {
             })
             .to_string()
         } else {
-            format!("{:<16} {:6.4}  {}", self.class, self.probability, self.path.display())
+            format!(
+                "{:<16} {:6.4}  {}",
+                self.class,
+                self.probability,
+                self.path.display()
+            )
         };
         writeln!(out, "{text}").into_diagnostic()
     }

@@ -34,7 +34,10 @@ pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
             let (station, warnings) = Station::load_with_warnings(file)?;
             if json {
                 let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
-                println!("{}", json!({"station": station.name, "valid": true, "warnings": warnings}));
+                println!(
+                    "{}",
+                    json!({"station": station.name, "valid": true, "warnings": warnings})
+                );
                 return Ok(ExitCode::SUCCESS);
             }
             for warning in warnings {
@@ -50,7 +53,10 @@ pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
             );
         }
         Command::Schema => {
-            println!("{}", serde_json::to_string_pretty(&station_schema()).into_diagnostic()?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&station_schema()).into_diagnostic()?
+            );
         }
         Command::List => {
             for (name, _) in READY_STATIONS {

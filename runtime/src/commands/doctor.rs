@@ -45,7 +45,10 @@ struct Finding {
 /// missing.
 pub fn doctor(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
     let mut findings = Vec::new();
-    let (mut file, mut sidecar) = (arguments.model.model.clone(), arguments.model.sidecar.clone());
+    let (mut file, mut sidecar) = (
+        arguments.model.model.clone(),
+        arguments.model.sidecar.clone(),
+    );
     let mut folder = PathBuf::from(".");
     if let Some(path) = &arguments.station {
         let station = load_station(path)?;
@@ -80,22 +83,41 @@ pub fn doctor(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
         println!("{}", serde_json::to_string(&findings).into_diagnostic()?);
     } else {
         for finding in &findings {
-            println!("{:<8} {:<10} {}", finding.status, finding.topic, finding.text);
+            println!(
+                "{:<8} {:<10} {}",
+                finding.status, finding.topic, finding.text
+            );
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn ok(topic: &'static str, text: String) -> Finding {
-    Finding { topic, status: "ok", text }
+    Finding {
+        topic,
+        status: "ok",
+        text,
+    }
 }
 
 fn note(topic: &'static str, text: String) -> Finding {
-    Finding { topic, status: "note", text }
+    Finding {
+        topic,
+        status: "note",
+        text,
+    }
 }
 
 fn problem(topic: &'static str, text: String) -> Finding {
-    Finding { topic, status: "problem", text }
+    Finding {
+        topic,
+        status: "problem",
+        text,
+    }
 }
 
 fn machine(findings: &mut Vec<Finding>) {
@@ -154,7 +176,10 @@ fn engines(model: &ModelFile, findings: &mut Vec<Finding>) {
             }
             Err(error) => {
                 let reason = error.to_string().replace('\n', " ");
-                findings.push(note("engine", format!("onnxruntime on {provider}: {reason}")));
+                findings.push(note(
+                    "engine",
+                    format!("onnxruntime on {provider}: {reason}"),
+                ));
             }
         }
     }
@@ -195,7 +220,11 @@ fn libraries(findings: &mut Vec<Finding>) {
         findings.push(match library::version(&candidate.path) {
             Ok(version) => ok(
                 "library",
-                format!("ONNX Runtime {version} at {} ({})", candidate.path.display(), candidate.found_by),
+                format!(
+                    "ONNX Runtime {version} at {} ({})",
+                    candidate.path.display(),
+                    candidate.found_by
+                ),
             ),
             Err(error) => note("library", error.to_string()),
         });
@@ -206,7 +235,11 @@ fn disk(folder: &Path, findings: &mut Vec<Finding>) {
     let existing = folder
         .ancestors()
         .find_map(|path| {
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+            let path = if path.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                path
+            };
             path.canonicalize().ok()
         })
         .unwrap_or_else(|| PathBuf::from("/"));
@@ -220,15 +253,26 @@ fn disk(folder: &Path, findings: &mut Vec<Finding>) {
         Some(disk) => {
             let free = disk.available_space() as f64 / GIB;
             let text = format!("{free:.1} GiB free for records at {}", existing.display());
-            if free < 1.0 { note("disk", text) } else { ok("disk", text) }
+            if free < 1.0 {
+                note("disk", text)
+            } else {
+                ok("disk", text)
+            }
         }
-        None => note("disk", format!("cannot tell the free space at {}", existing.display())),
+        None => note(
+            "disk",
+            format!("cannot tell the free space at {}", existing.display()),
+        ),
     });
 }
 
 /// Kernel settings that matter beside a camera.
 fn kernel(findings: &mut Vec<Finding>) {
-    let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let read = |path: &str| {
+        fs::read_to_string(path)
+            .ok()
+            .map(|text| text.trim().to_owned())
+    };
     match read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") {
         Some(governor) if governor == "performance" => {
             findings.push(ok("kernel", "cpu governor performance".into()));
@@ -239,12 +283,17 @@ fn kernel(findings: &mut Vec<Finding>) {
         )),
         None => findings.push(note("kernel", "cpu governor unknown".into())),
     }
-    if let Some(bytes) = read("/proc/sys/net/core/rmem_max").and_then(|text| text.parse::<u64>().ok()) {
+    if let Some(bytes) =
+        read("/proc/sys/net/core/rmem_max").and_then(|text| text.parse::<u64>().ok())
+    {
         let text = format!("largest socket buffer {bytes} bytes");
         findings.push(if bytes >= 4 << 20 {
             ok("kernel", text)
         } else {
-            note("kernel", format!("{text}; a GigE camera wants 4 MiB: sysctl net.core.rmem_max=4194304"))
+            note(
+                "kernel",
+                format!("{text}; a GigE camera wants 4 MiB: sysctl net.core.rmem_max=4194304"),
+            )
         });
     }
     if let Some(overcommit) = read("/sys/kernel/mm/transparent_hugepage/enabled") {

@@ -73,11 +73,17 @@ fn list(json: bool) -> miette::Result<ExitCode> {
             );
         } else {
             let said = version.unwrap_or_else(|error| error.to_string());
-            println!("{said:<10} {} ({})", candidate.path.display(), candidate.found_by);
+            println!(
+                "{said:<10} {} ({})",
+                candidate.path.display(),
+                candidate.found_by
+            );
         }
     }
     if candidates.is_empty() && !json {
-        println!("no ONNX Runtime found; the embedded engine is used. `millsight engine install` fetches one.");
+        println!(
+            "no ONNX Runtime found; the embedded engine is used. `millsight engine install` fetches one."
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -102,7 +108,11 @@ fn wheel(gpu: bool) -> miette::Result<Wheel> {
         }
     };
     Ok(Wheel {
-        package: if gpu { "onnxruntime-gpu" } else { "onnxruntime" },
+        package: if gpu {
+            "onnxruntime-gpu"
+        } else {
+            "onnxruntime"
+        },
         platform: if std::env::consts::ARCH == "aarch64" {
             "manylinux_2_28_aarch64"
         } else {
@@ -116,8 +126,9 @@ fn wheel(gpu: bool) -> miette::Result<Wheel> {
 /// before stays until the new one is complete.
 fn install(gpu: bool) -> miette::Result<PathBuf> {
     let wheel = wheel(gpu)?;
-    let target = library::install_folder(gpu)
-        .ok_or_else(|| miette!("this system names no folder for user data; set HOME or XDG_DATA_HOME"))?;
+    let target = library::install_folder(gpu).ok_or_else(|| {
+        miette!("this system names no folder for user data; set HOME or XDG_DATA_HOME")
+    })?;
     let parent = target.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent)
         .into_diagnostic()
@@ -125,8 +136,7 @@ fn install(gpu: bool) -> miette::Result<PathBuf> {
     let work = TempDir::new_in(parent).into_diagnostic()?;
     let archive = download(&wheel, work.path())?;
     let unpacked = work.path().join("unpacked");
-    unpack(&archive, &unpacked)
-        .wrap_err_with(|| format!("cannot unpack {}", archive.display()))?;
+    unpack(&archive, &unpacked).wrap_err_with(|| format!("cannot unpack {}", archive.display()))?;
     if target.exists() {
         fs::rename(&target, work.path().join("replaced")).into_diagnostic()?;
     }
@@ -143,7 +153,10 @@ fn install(gpu: bool) -> miette::Result<PathBuf> {
 /// Lets pip fetch the wheel; pip checks the hash.
 fn download(wheel: &Wheel, folder: &Path) -> miette::Result<PathBuf> {
     let requirements = folder.join("requirements.txt");
-    let line = format!("{}=={VERSION} --hash=sha256:{}\n", wheel.package, wheel.sha256);
+    let line = format!(
+        "{}=={VERSION} --hash=sha256:{}\n",
+        wheel.package, wheel.sha256
+    );
     fs::write(&requirements, line).into_diagnostic()?;
     eprintln!("fetching {} {VERSION} from PyPI …", wheel.package);
     let output = Process::new("python3")
@@ -177,7 +190,13 @@ fn unpack(archive: &Path, folder: &Path) -> miette::Result<()> {
     let mut zip = ZipArchive::new(File::open(archive).into_diagnostic()?).into_diagnostic()?;
     for index in 0..zip.len() {
         let mut member = zip.by_index(index).into_diagnostic()?;
-        let name = member.name().into_diagnostic()?.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = member
+            .name()
+            .into_diagnostic()?
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         if name.starts_with("libonnxruntime") && name.contains(".so") {
             let mut file = File::create(folder.join(&name)).into_diagnostic()?;
             io::copy(&mut member, &mut file).into_diagnostic()?;

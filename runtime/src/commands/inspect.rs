@@ -144,8 +144,11 @@ fn inspect(
     folder: Option<&Path>,
     json: bool,
 ) -> miette::Result<ExitCode> {
-    let model = station::load_model(station.model.file.as_deref(), station.model.sidecar.as_deref())
-        .into_diagnostic()?;
+    let model = station::load_model(
+        station.model.file.as_deref(),
+        station.model.sidecar.as_deref(),
+    )
+    .into_diagnostic()?;
     let decider = Decider::new(&model.card, &station.thresholds).into_diagnostic()?;
     let source = station::open_source(station).into_diagnostic()?;
     let width = source.pixels_per_line();
@@ -169,25 +172,30 @@ fn inspect(
             let detection = station.material_detection.clone();
             Classifier::new(engine, &model.card, decider.clone(), detection, width)
         })
-        .collect::<Result<Vec<_>, _>>()
-        .into_diagnostic()?;
+        .collect();
     let model_identity = ModelIdentity {
         sha256: model.sha256.clone(),
         name: model.card.name.clone(),
     };
-    let geometry = Geometry {
+    let mut geometry = Geometry {
         pixels_per_line: width,
         ..Geometry::of(station)
     };
+    let mut piece = station.material.piece_id.clone();
+    if let Some(header) = source.header() {
+        geometry.lines_per_metre = header.lines_per_metre;
+        geometry.mm_per_pixel = header.mm_per_pixel;
+        piece.clone_from(&header.piece);
+    }
     let mut recorder = match folder {
         Some(folder) => Some(
             Recorder::begin(
                 folder,
-                station.recording.disk_budget_gib,
+                &station.recording,
                 RunDescription {
                     station: station.name.clone(),
                     station_toml: station.to_toml().into_diagnostic()?,
-                    piece: station.material.piece_id.clone(),
+                    piece,
                     engine: identity.clone(),
                     model: model_identity.clone(),
                     card: model.card.clone(),
@@ -205,7 +213,9 @@ fn inspect(
         Config::Simulator { .. } => Some(TruthJudge::new(station).into_diagnostic()?),
         Config::Replay { .. } => None,
     };
-    let mut compare = truth.as_mut().map(|truth| |row: &SettledRow| truth.row(row));
+    let mut compare = truth
+        .as_mut()
+        .map(|truth| |row: &SettledRow| truth.row(row));
     let problems = pipeline::run(
         Run {
             source,
@@ -229,7 +239,9 @@ fn inspect(
     summary.notices = notices;
     summary.problems = problems;
     if stop.load(Ordering::Relaxed) {
-        summary.notices.push("stopped before the end of the source".into());
+        summary
+            .notices
+            .push("stopped before the end of the source".into());
     }
     if summary.tiles.unjudged > 0 {
         summary.problems.push(format!(
@@ -252,7 +264,9 @@ fn finish_record(recorder: Option<Recorder>, summary: &mut Summary) {
     if let Some(recorder) = recorder {
         summary.record = Some(recorder.folder().display().to_string());
         if let Err(error) = recorder.finish(summary) {
-            summary.problems.push(format!("the record is incomplete: {error}"));
+            summary
+                .problems
+                .push(format!("the record is incomplete: {error}"));
         }
     }
 }

@@ -37,18 +37,28 @@ pub fn preprocess(arguments: &Arguments, json: bool) -> miette::Result<ExitCode>
     .into_diagnostic()?;
     let image = preprocess::load_image(&arguments.image).into_diagnostic()?;
     let input = &model.card.input;
-    let mut preprocessor = Preprocessor::new(input, &model.card.preprocessing).into_diagnostic()?;
+    let mut preprocessor = Preprocessor::new(input, &model.card.preprocessing);
     let elements = input.channels * input.height * input.width;
     let (dtype, bytes) = match input.element {
         ElementType::U8 => {
             let mut levels = vec![0; elements];
-            preprocessor.prepare_u8(image.view(), &mut levels).into_diagnostic()?;
+            preprocessor
+                .prepare_u8(image.view(), &mut levels)
+                .into_diagnostic()?;
             (Dtype::U8, levels)
         }
         ElementType::F32 => {
             let mut values = vec![0.0f32; elements];
-            preprocessor.prepare_f32(image.view(), &mut values).into_diagnostic()?;
-            (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            preprocessor
+                .prepare_f32(image.view(), &mut values)
+                .into_diagnostic()?;
+            (
+                Dtype::F32,
+                values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes())
+                    .collect(),
+            )
         }
     };
     let shape = vec![1, input.channels, input.height, input.width];
@@ -59,7 +69,10 @@ pub fn preprocess(arguments: &Arguments, json: bool) -> miette::Result<ExitCode>
         .wrap_err_with(|| format!("cannot write {}", arguments.out.display()))?;
     let kind = if dtype == Dtype::U8 { "u8" } else { "f32" };
     if json {
-        println!("{}", json!({"out": arguments.out, "shape": shape, "element": kind}));
+        println!(
+            "{}",
+            json!({"out": arguments.out, "shape": shape, "element": kind})
+        );
     } else {
         println!("{}: input {shape:?} {kind}", arguments.out.display());
     }

@@ -29,18 +29,30 @@ pub enum Command {
 pub fn execute(command: &Command) -> miette::Result<ExitCode> {
     let Command::Export { folder, out } = command;
     match out {
-        None => export::json_lines(folder, &mut BufWriter::new(io::stdout().lock())).into_diagnostic()?,
+        None => export::json_lines(folder, &mut BufWriter::new(io::stdout().lock()))
+            .into_diagnostic()?,
         Some(path) => {
             let unwritable = || format!("cannot write {}", path.display());
-            let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let beside = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
             let file = NamedTempFile::new_in(beside.unwrap_or(std::path::Path::new(".")))
                 .into_diagnostic()
                 .wrap_err_with(unwritable)?;
             let mut buffered = BufWriter::new(file);
             export::json_lines(folder, &mut buffered).into_diagnostic()?;
-            let file = buffered.into_inner().into_diagnostic().wrap_err_with(unwritable)?;
-            file.as_file().sync_all().into_diagnostic().wrap_err_with(unwritable)?;
-            let _: File = file.persist(path).into_diagnostic().wrap_err_with(unwritable)?;
+            let file = buffered
+                .into_inner()
+                .into_diagnostic()
+                .wrap_err_with(unwritable)?;
+            file.as_file()
+                .sync_all()
+                .into_diagnostic()
+                .wrap_err_with(unwritable)?;
+            let _: File = file
+                .persist(path)
+                .into_diagnostic()
+                .wrap_err_with(unwritable)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -93,7 +93,10 @@ fn parse_shares(text: &str) -> Result<ClassShares, String> {
                 .collect::<Result<_, _>>()
                 .map_err(|_| "give `plant`, `balanced`, or five numbers with commas".to_owned())?;
             let &[a, b, c, d, e] = numbers.as_slice() else {
-                return Err(format!("five numbers are needed, {} were given", numbers.len()));
+                return Err(format!(
+                    "five numbers are needed, {} were given",
+                    numbers.len()
+                ));
             };
             ClassShares::new(a, b, c, d, e)
         }
@@ -104,10 +107,19 @@ fn parse_shares(text: &str) -> Result<ClassShares, String> {
 
 /// Draws what was asked for.
 pub fn simulate(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
-    match (&arguments.strip, arguments.metres, arguments.tiles, &arguments.out) {
+    match (
+        &arguments.strip,
+        arguments.metres,
+        arguments.tiles,
+        &arguments.out,
+    ) {
         (Some(path), Some(metres), _, _) => strip(arguments, path, metres, json)?,
         (_, _, Some(tiles), Some(folder)) => tile_set(arguments, tiles, folder, json)?,
-        _ => return Err(miette!("give --strip FILE --metres N, or --tiles N --out DIR")),
+        _ => {
+            return Err(miette!(
+                "give --strip FILE --metres N, or --tiles N --out DIR"
+            ));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -166,7 +178,12 @@ fn strip(arguments: &Arguments, path: &Path, metres: f64, json: bool) -> miette:
             json!({"strip": path, "truth": truth_path, "lines": total, "defects": truth.defects.len()})
         );
     } else {
-        println!("{}: {total} lines, {} defects ({})", path.display(), truth.defects.len(), truth_path.display());
+        println!(
+            "{}: {total} lines, {} defects ({})",
+            path.display(),
+            truth.defects.len(),
+            truth_path.display()
+        );
     }
     Ok(())
 }
@@ -179,14 +196,21 @@ fn tile_set(arguments: &Arguments, tiles: usize, folder: &Path, json: bool) -> m
         ..TileSetSettings::default()
     };
     let bar = progress(tiles as u64, "tiles", json);
-    let summary = write_tiles(folder, tiles, &settings, &|done| bar.set_position(done as u64))
-        .into_diagnostic()?;
+    let summary = write_tiles(folder, tiles, &settings, &|done| {
+        bar.set_position(done as u64)
+    })
+    .into_diagnostic()?;
     bar.finish_and_clear();
     if json {
         println!("{}", serde_json::to_string(&summary).into_diagnostic()?);
         return Ok(());
     }
-    println!("{}: {} tiles of {} pieces", folder.display(), summary.tiles, summary.pieces);
+    println!(
+        "{}: {} tiles of {} pieces",
+        folder.display(),
+        summary.tiles,
+        summary.pieces
+    );
     for (class, count) in &summary.classes {
         println!("  {class:<16} {count}");
     }

@@ -14,20 +14,42 @@ pub fn print(summary: &Summary, json: bool) -> io::Result<()> {
         serde_json::to_writer(&mut out, summary)?;
         return writeln!(out);
     }
-    let Summary { lines, tiles, rate, latency_ms, engine, model, .. } = summary;
-    writeln!(out, "lines     {:>9} in, {} missing in {} gaps", lines.r#in, lines.missing, lines.gaps)?;
+    let Summary {
+        lines,
+        tiles,
+        rate,
+        latency_ms,
+        engine,
+        model,
+        ..
+    } = summary;
+    writeln!(
+        out,
+        "lines     {:>9} in, {} missing in {} gaps",
+        lines.r#in, lines.missing, lines.gaps
+    )?;
     writeln!(
         out,
         "tiles     {:>9} = {} background + {} cleared + {} judged + {} unjudged   ({} padded)",
         tiles.total, tiles.background, tiles.cleared, tiles.judged, tiles.unjudged, tiles.padded
     )?;
     if !summary.unjudged_reasons.is_empty() {
-        let reasons = summary.unjudged_reasons.iter().map(|(reason, count)| format!("{reason} {count}"));
+        let reasons = summary
+            .unjudged_reasons
+            .iter()
+            .map(|(reason, count)| format!("{reason} {count}"));
         writeln!(out, "unjudged  {}", reasons.collect::<Vec<_>>().join(", "))?;
     }
     let flagged: u64 = summary.flagged.values().sum();
-    let classes = summary.flagged.iter().map(|(class, count)| format!("{class} {count}"));
-    writeln!(out, "flagged   {flagged:>9}   {}", classes.collect::<Vec<_>>().join(", "))?;
+    let classes = summary
+        .flagged
+        .iter()
+        .map(|(class, count)| format!("{class} {count}"));
+    writeln!(
+        out,
+        "flagged   {flagged:>9}   {}",
+        classes.collect::<Vec<_>>().join(", ")
+    )?;
     if let Some(truth) = &summary.truth {
         writeln!(
             out,
@@ -50,10 +72,18 @@ pub fn print(summary: &Summary, json: bool) -> io::Result<()> {
         "engine    {} {} on {} ({})",
         engine.name, engine.version, engine.provider, engine.precision
     )?;
-    writeln!(out, "model     {} ({}…)", model.name, &model.sha256.get(..12).unwrap_or_default())?;
+    writeln!(
+        out,
+        "model     {} ({}…)",
+        model.name,
+        &model.sha256.get(..12).unwrap_or_default()
+    )?;
     match &summary.record {
         Some(folder) => writeln!(out, "record    {folder}")?,
-        None => writeln!(out, "record    none (give --out DIR to keep the flagged tiles)")?,
+        None => writeln!(
+            out,
+            "record    none (give --out DIR to keep the flagged tiles)"
+        )?,
     }
     for notice in &summary.notices {
         writeln!(out, "notice    {notice}")?;

@@ -55,7 +55,11 @@ impl Images {
     /// # Errors
     /// When the budget is spent or the disk refuses; no part of an image is
     /// left behind under its name.
-    pub fn write(&mut self, row: &SettledRow, column: usize) -> Result<Option<String>, RecordError> {
+    pub fn write(
+        &mut self,
+        row: &SettledRow,
+        column: usize,
+    ) -> Result<Option<String>, RecordError> {
         let Some(pixels) = &row.row.pixels else {
             return Ok(None);
         };

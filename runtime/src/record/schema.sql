@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS piece (
     missing_lines INTEGER
 );
 -- Tiles that an operator should look at: flagged as a defect, or unjudged.
+-- With keep_images = "all" every other tile with material too.
 CREATE TABLE IF NOT EXISTS tile (
     id INTEGER PRIMARY KEY,
     piece INTEGER NOT NULL REFERENCES piece (id),

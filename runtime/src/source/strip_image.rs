@@ -41,11 +41,19 @@ impl StripImageSource {
         let (width, height, lines) = match streamed(path)? {
             Some(reader) => {
                 let info = reader.info();
-                (info.width as usize, u64::from(info.height), Lines::Streamed(Box::new(reader)))
+                (
+                    info.width as usize,
+                    u64::from(info.height),
+                    Lines::Streamed(Box::new(reader)),
+                )
             }
             None => {
                 let image = load(path)?;
-                (image.width(), image.height() as u64, Lines::Whole(image.into_grey()))
+                (
+                    image.width,
+                    image.height as u64,
+                    Lines::Whole(image.into_grey()),
+                )
             }
         };
         Ok(Self {

@@ -58,13 +58,13 @@ impl TileFolderSource {
     fn decode(&mut self, index: usize) -> Result<(), String> {
         let path = &self.paths[index];
         let image = preprocess::load_image(path).map_err(|error| error.to_string())?;
-        if (image.width(), image.height()) != (TILE_SIZE, TILE_SIZE) {
+        if (image.width, image.height) != (TILE_SIZE, TILE_SIZE) {
             return Err(format!(
                 "{} has {}×{} pixels, but a tile has {TILE_SIZE}×{TILE_SIZE}; \
                  use `millsight classify` for images of other sizes",
                 path.display(),
-                image.width(),
-                image.height()
+                image.width,
+                image.height
             ));
         }
         self.pixels = image.into_grey();

@@ -77,11 +77,6 @@ impl RecordingSource {
         Ok(source)
     }
 
-    /// What the recording says of itself.
-    pub fn header(&self) -> &Header {
-        &self.header
-    }
-
     fn read_header(&mut self) -> Result<Header, SourceError> {
         let length = u32::from_le_bytes(self.take("the header's length")?);
         if length > LONGEST_HEADER {
@@ -212,6 +207,10 @@ impl Source for RecordingSource {
 
     fn expected_lines(&self) -> Option<u64> {
         None
+    }
+
+    fn header(&self) -> Option<&Header> {
+        Some(&self.header)
     }
 
     fn next_event(&mut self) -> Result<Event<'_>, SourceError> {

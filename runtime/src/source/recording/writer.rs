@@ -94,7 +94,10 @@ impl RecordingWriter {
             )));
         }
         if block.first_line < self.next_line {
-            return Err(refuse(format!("line {} is written already", block.first_line)));
+            return Err(refuse(format!(
+                "line {} is written already",
+                block.first_line
+            )));
         }
         let mut header = Vec::with_capacity(BLOCK_HEADER);
         header.extend_from_slice(BLOCK_MAGIC);
@@ -129,18 +132,26 @@ impl RecordingWriter {
             let file = file.into_inner().map_err(|error| error.into_error())?;
             file.as_file().sync_all()?;
             file.persist(&path).map_err(|error| error.error)?;
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            if let Some(parent) = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+            {
                 File::open(parent)?.sync_all()?;
             }
             Ok(())
         };
-        rename().map_err(|error| RecordingError::Write { path: path.clone(), error })
+        rename().map_err(|error| RecordingError::Write {
+            path: path.clone(),
+            error,
+        })
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
-        self.file.write_all(bytes).map_err(|error| RecordingError::Write {
-            path: self.path.clone(),
-            error,
-        })
+        self.file
+            .write_all(bytes)
+            .map_err(|error| RecordingError::Write {
+                path: self.path.clone(),
+                error,
+            })
     }
 }
