@@ -285,17 +285,17 @@ impl GoldenCase {
     pub fn vit_spec(&self, weights: &NamedArrays) -> VitSpec {
         let config = &self.manifest.config;
         let shape = |name: &str| weights.require(name).expect("a ViT's weight").shape.clone();
-        let patch = shape("patch_embed.proj.weight");
-        let (width, patch_size) = (patch[0], patch[2]);
+        let embedding = shape("patch_embed.proj.weight");
+        let (width, patch) = (embedding[0], embedding[2]);
         let input = if self.has("input") {
             self.array("input").shape
         } else {
             Vec::new()
         };
         let side = config["img"].as_u64().map(|side| side as usize);
-        let image_size = match (input.as_slice(), side) {
-            ([_, _, height, width], _) => [*height, *width],
-            (_, Some(side)) => [side, side],
+        let (image_height, image_width) = match (input.as_slice(), side) {
+            ([_, _, height, width], _) => (*height, *width),
+            (_, Some(side)) => (side, side),
             _ => panic!("{}: neither an input nor config.img", self.manifest.case),
         };
         let depth = weights
@@ -303,15 +303,17 @@ impl GoldenCase {
             .filter(|name| name.ends_with(".attn.qkv.weight"))
             .count();
         VitSpec {
-            image_size,
-            patch_size,
+            image_height,
+            image_width,
+            patch,
             width,
             depth,
             heads: config["heads"]
                 .as_u64()
                 .map_or(width / 64, |heads| heads as usize),
-            mlp_ratio: shape("blocks.0.mlp.fc1.weight")[0] as f64 / width as f64,
+            mlp_width: shape("blocks.0.mlp.fc1.weight")[0],
             qkv_bias: weights.get("blocks.0.attn.qkv.bias").is_some(),
+            layer_scale: weights.get("blocks.0.ls1.gamma").is_some(),
             pooling: match weights.get("fc_norm.weight") {
                 Some(_) => Pooling::Mean,
                 None => Pooling::ClassToken,

@@ -7,7 +7,6 @@ use crate::card::{
 };
 use crate::engine::{Batch, Embedded, Engine};
 use crate::model_file::ModelFile;
-use onnx_protobuf::Message;
 
 fn spec(pooling: Pooling) -> VitSpec {
     VitSpec {
@@ -69,12 +68,7 @@ fn engine(spec: &VitSpec, form: InputForm) -> Embedded {
         thresholds: Default::default(),
         provenance: Provenance::default(),
     };
-    Embedded::load(&ModelFile {
-        onnx: model.write_to_bytes().unwrap(),
-        card,
-        sha256: String::new(),
-    })
-    .unwrap()
+    Embedded::load(&ModelFile::from_graph(model, card).unwrap()).unwrap()
 }
 
 #[test]
