@@ -1,1 +1,333 @@
-fn main() {}
+//! `millsight-export`: looks into model files and proves what they compute.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use miette::{IntoDiagnostic, miette};
+use millsight_export::card::{ModelCard, OutputKind};
+use millsight_export::engine::{self, EngineChoice, EngineRequest};
+use millsight_export::model_file::{ModelFile, Signature};
+use millsight_export::verify::{self, Reference};
+use serde_json::json;
+
+const AFTER_HELP: &str = "\
+Examples:
+  millsight-export inspect models/vit.onnx
+  millsight-export verify models/vit.onnx --reference reference.safetensors
+  millsight-export card timm.onnx --sidecar timm.toml --out model.onnx
+
+Exit codes: 0 all went well, 1 something failed, 2 wrong usage.";
+
+/// Look into model files and prove what they compute.
+///
+/// A model file is an ONNX file with a card: which classes it knows, what its
+/// input is and how a tile becomes that input. The card lies inside the file
+/// (metadata key `millsight.card`) or, for a model from elsewhere, in a TOML
+/// file beside it (NAME.toml or model.toml).
+#[derive(Debug, Parser)]
+#[command(name = "millsight-export", version, after_help = AFTER_HELP)]
+struct Cli {
+    /// Print the result as one line of JSON.
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show a model's card and what its graph is made of.
+    Inspect(ModelArguments),
+    /// Run a model on an engine and compare its scores with a reference.
+    ///
+    /// The reference is a safetensors file with two arrays: `input` [samples,
+    /// channels, height, width], prepared as the card says (`millsight
+    /// preprocess` writes such arrays), and `logits` [samples, classes], what
+    /// the network gave where it was trained.
+    #[command(after_help = "\
+Examples:
+  millsight-export verify model.onnx --reference reference.safetensors
+  millsight-export verify model.onnx --reference reference.safetensors --engine embedded --tolerance 1e-4")]
+    Verify(VerifyArguments),
+    /// Write a card into a model that has none, or another one.
+    ///
+    /// The card is a TOML file. It needs no more than the names of the
+    /// network's scores, in their order:
+    ///
+    ///   classes = ["no_defect", "cracks", "overfill"]
+    ///
+    /// What else it leaves out is taken from the graph; see the documentation
+    /// of the card for preprocessing, thresholds and provenance.
+    Card(CardArguments),
+    /// Print a completion script for a shell.
+    #[command(after_help = "\
+Example:
+  millsight-export completions bash > ~/.local/share/bash-completion/completions/millsight-export")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ModelArguments {
+    /// The ONNX file.
+    model: PathBuf,
+
+    /// Card to use instead of the one inside the file or beside it.
+    #[arg(long, value_name = "FILE")]
+    sidecar: Option<PathBuf>,
+}
+
+impl ModelArguments {
+    fn load(&self) -> miette::Result<ModelFile> {
+        ModelFile::load(&self.model, self.sidecar.as_deref()).into_diagnostic()
+    }
+}
+
+#[derive(Debug, Args)]
+struct VerifyArguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// Safetensors file with `input` and `logits`.
+    #[arg(long, value_name = "FILE")]
+    reference: PathBuf,
+
+    /// Largest absolute difference of a score that is allowed.
+    #[arg(long, value_name = "NUMBER", default_value_t = verify::DEFAULT_TOLERANCE, value_parser = tolerance)]
+    tolerance: f32,
+
+    /// What runs the model.
+    #[arg(long, value_enum, default_value_t = EngineName::Auto)]
+    engine: EngineName,
+
+    /// ONNX Runtime's shared library, where it is not found by itself.
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CardArguments {
+    /// The ONNX file.
+    model: PathBuf,
+
+    /// The card, a TOML file.
+    #[arg(long, value_name = "FILE")]
+    sidecar: PathBuf,
+
+    /// The model file to write; may be the same file.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EngineName {
+    /// ONNX Runtime where it is found, else the embedded engine.
+    Auto,
+    /// ONNX Runtime.
+    Onnxruntime,
+    /// The engine inside this program.
+    Embedded,
+}
+
+impl From<EngineName> for EngineChoice {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Auto => EngineChoice::Auto,
+            EngineName::Onnxruntime => EngineChoice::OnnxRuntime,
+            EngineName::Embedded => EngineChoice::Embedded,
+        }
+    }
+}
+
+fn tolerance(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("a number of at least 0 is expected, for example 1e-3".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Command::Inspect(arguments) => inspect(arguments, cli.json),
+        Command::Verify(arguments) => verify_model(arguments, cli.json),
+        Command::Card(arguments) => write_card(arguments, cli.json),
+        Command::Completions { shell } => {
+            print!("{}", completions(*shell));
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) => {
+            eprintln!("{report:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The completion script of a shell.
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "millsight-export", &mut script);
+    // For a program with a hyphen in its name clap_complete 4.6 looks the
+    // options of a command up under another name than it stores them.
+    String::from_utf8_lossy(&script).replace(
+        "millsight__subcmd__export__subcmd__",
+        "millsight__export__subcmd__",
+    )
+}
+
+fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
+    let model = arguments.load()?;
+    let graph = model.signature().into_diagnostic()?;
+    if as_json {
+        let result = json!({
+            "model": arguments.model,
+            "sha256": model.sha256,
+            "bytes": model.onnx.len(),
+            "card": model.card,
+            "graph": graph,
+            "fixed_batch": model.fixed_batch,
+        });
+        println!("{result}");
+        return Ok(());
+    }
+    print!(
+        "{}",
+        describe(&arguments.model, &model, &graph).into_diagnostic()?
+    );
+    Ok(())
+}
+
+/// The card and the graph's summary for people.
+fn describe(path: &Path, model: &ModelFile, graph: &Signature) -> Result<String, std::fmt::Error> {
+    let ModelCard {
+        input,
+        preprocessing,
+        provenance,
+        ..
+    } = &model.card;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &dyn std::fmt::Display| writeln!(text, "{name:<14} {value}");
+    line("model", &path.display())?;
+    line("name", &model.card.name)?;
+    line("architecture", &model.card.architecture)?;
+    line("classes", &model.card.classes.join(", "))?;
+    line(
+        "input",
+        &format_args!(
+            "`{}` {}x{} pixels, {} channel(s), {:?}",
+            input.name, input.width, input.height, input.channels, input.element
+        ),
+    )?;
+    let kind = match model.card.output.kind {
+        OutputKind::Logits => "logits",
+        OutputKind::Probabilities => "probabilities",
+    };
+    line(
+        "output",
+        &format_args!("`{}`, {kind}", model.card.output.name),
+    )?;
+    line(
+        "normalised by",
+        &format_args!("mean {:?}, std {:?}", preprocessing.mean, preprocessing.std),
+    )?;
+    for (class, threshold) in &model.card.thresholds {
+        line("threshold", &format_args!("{class} {threshold}"))?;
+    }
+    for (name, value) in &provenance.metrics {
+        line("metric", &format_args!("{name} {value:.4}"))?;
+    }
+    if let Some(parity) = &provenance.parity {
+        line(
+            "parity",
+            &format_args!(
+                "{} samples on {}: off by at most {:.1e} of {:.1e} allowed",
+                parity.samples, parity.engine, parity.max_abs, parity.tolerance
+            ),
+        )?;
+    }
+    let facts = [
+        ("trained by", &provenance.command),
+        ("revision", &provenance.git_revision),
+        ("data SHA-256", &provenance.data_sha256),
+        ("created", &provenance.created),
+        ("written by", &graph.producer),
+        ("SHA-256", &model.sha256),
+    ];
+    for (name, value) in facts {
+        if !value.is_empty() {
+            line(name, value)?;
+        }
+    }
+    for tensor in &graph.inputs {
+        line("graph takes", tensor)?;
+    }
+    for tensor in &graph.outputs {
+        line("graph gives", tensor)?;
+    }
+    let operators: Vec<String> = graph
+        .operators
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    line("opset", &graph.opset)?;
+    line("parameters", &graph.parameters)?;
+    line("bytes", &model.onnx.len())?;
+    line("operators", &operators.join(", "))?;
+    Ok(text)
+}
+
+fn verify_model(arguments: &VerifyArguments, as_json: bool) -> miette::Result<()> {
+    let model = arguments.model.load()?;
+    let reference = Reference::load(&arguments.reference, &model.card).into_diagnostic()?;
+    let request = EngineRequest {
+        choice: arguments.engine.into(),
+        library: arguments.library.clone(),
+        ..EngineRequest::default()
+    };
+    let mut started = engine::start(&model, &request, 1).into_diagnostic()?;
+    for notice in &started.notices {
+        eprintln!("note: {notice}");
+    }
+    let engine = started
+        .engines
+        .first_mut()
+        .ok_or_else(|| miette!("no engine was started"))?;
+    let parity = verify::compare(engine.as_mut(), &model, &reference, arguments.tolerance)
+        .into_diagnostic()?;
+    if as_json {
+        println!("{}", json!(parity));
+    } else {
+        println!(
+            "{} agrees with the reference: {} samples on {}, off by at most {:.1e} of {:.1e} allowed",
+            arguments.model.model.display(),
+            parity.samples,
+            parity.engine,
+            parity.max_abs,
+            parity.tolerance
+        );
+    }
+    Ok(())
+}
+
+fn write_card(arguments: &CardArguments, as_json: bool) -> miette::Result<()> {
+    let model = ModelFile::load(&arguments.model, Some(&arguments.sidecar)).into_diagnostic()?;
+    let carded = model.with_card(model.card.clone()).into_diagnostic()?;
+    carded.save(&arguments.out).into_diagnostic()?;
+    if as_json {
+        let result =
+            json!({ "model": arguments.out, "sha256": carded.sha256, "card": carded.card });
+        println!("{result}");
+    } else {
+        println!("{} now carries its card", arguments.out.display());
+    }
+    Ok(())
+}
