@@ -1,0 +1,195 @@
+//! The first walk: tiles are simulated, a network is trained on them and
+//! exported, and the runtime says of every tile what the trainer said.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs one of the workspace's programs, which `cargo test --workspace` has
+/// built beside this test.
+fn run(program: &str, folder: &Path, arguments: &[&str]) -> Output {
+    let path = assert_cmd::cargo::cargo_bin(program);
+    assert!(
+        path.is_file(),
+        "{} is missing; build it with `cargo build --workspace`",
+        path.display()
+    );
+    let output = Command::new(path)
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+fn text(output: Output) -> String {
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the trainer said of a tile.
+struct Prediction {
+    class: String,
+    logits: Vec<f64>,
+}
+
+/// Reads the trainer's table: path, label, predicted, then a logit a class.
+fn predictions(path: &Path) -> HashMap<String, Prediction> {
+    let table = std::fs::read_to_string(path).unwrap();
+    let mut lines = table.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let column = |name: &str| header.iter().position(|title| *title == name).unwrap();
+    let (path, predicted) = (column("path"), column("predicted"));
+    let logits: Vec<usize> = (0..header.len())
+        .filter(|&index| header[index].starts_with("logit"))
+        .collect();
+    assert_eq!(logits.len(), 5);
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let prediction = Prediction {
+                class: fields[predicted].into(),
+                logits: logits
+                    .iter()
+                    .map(|&index| fields[index].parse().unwrap())
+                    .collect(),
+            };
+            (fields[path].to_owned(), prediction)
+        })
+        .collect()
+}
+
+#[test]
+fn what_the_line_says_equals_what_the_trainer_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let network = [
+        "--image-size",
+        "96",
+        "--patch",
+        "16",
+        "--width",
+        "48",
+        "--depth",
+        "2",
+        "--heads",
+        "3",
+    ];
+    run(
+        "millsight",
+        folder,
+        &[
+            "simulate", "--tiles", "320", "--out", "tiles", "--shares", "balanced",
+        ],
+    );
+    run("millsight-train", folder, &["index", "tiles"]);
+    run("millsight-train", folder, &["split", "tiles/index.csv"]);
+    let recipe = [
+        "train",
+        "tiles/split.csv",
+        "--out",
+        "run",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "16",
+    ];
+    run(
+        "millsight-train",
+        folder,
+        &[&recipe[..], &network[..]].concat(),
+    );
+    let evaluate = ["evaluate", "--run", "run", "--split", "test", "--json"];
+    let said = run(
+        "millsight-train",
+        folder,
+        &[&evaluate[..], &["--predictions", "predictions.csv"]].concat(),
+    );
+    let metrics: Value = serde_json::from_str(text(said).lines().last().unwrap()).unwrap();
+    run(
+        "millsight-train",
+        folder,
+        &["export", "--run", "run", "--out", "model.onnx"],
+    );
+
+    let predictions = predictions(&folder.join("predictions.csv"));
+    assert!(predictions.len() >= 40, "{} test tiles", predictions.len());
+    let classes: std::collections::HashSet<&str> = predictions
+        .values()
+        .map(|prediction| prediction.class.as_str())
+        .collect();
+    assert!(
+        classes.len() > 1,
+        "a network that says one thing of all tiles proves nothing"
+    );
+    let mut paths: Vec<&String> = predictions.keys().collect();
+    paths.sort();
+    let images: Vec<String> = paths.iter().map(|path| format!("tiles/{path}")).collect();
+    for engine in ["embedded", "auto"] {
+        let mut arguments = vec![
+            "--json",
+            "classify",
+            "--model",
+            "model.onnx",
+            "--engine",
+            engine,
+        ];
+        arguments.extend(images.iter().map(String::as_str));
+        let verdicts = text(run("millsight", folder, &arguments));
+        assert_eq!(verdicts.lines().count(), images.len());
+        for (path, line) in paths.iter().zip(verdicts.lines()) {
+            let verdict: Value = serde_json::from_str(line).unwrap();
+            let prediction = &predictions[*path];
+            assert_eq!(verdict["class"], prediction.class.as_str(), "{path}");
+            let scores = verdict["scores"].as_array().unwrap();
+            for (score, logit) in scores.iter().zip(&prediction.logits) {
+                let difference = (score.as_f64().unwrap() - logit).abs();
+                assert!(difference < 1e-3, "{path}: {difference} on {engine}");
+            }
+        }
+    }
+
+    // The card carries what the trainer measured, and a strip is judged.
+    let inspected = run(
+        "millsight-export",
+        folder,
+        &["inspect", "model.onnx", "--json"],
+    );
+    let card = text(inspected);
+    assert!(
+        card.contains("no_defect") && card.contains("millsight-train train"),
+        "{card}"
+    );
+    assert!(metrics["balanced_accuracy"].is_number(), "{metrics}");
+    run(
+        "millsight",
+        folder,
+        &["simulate", "--strip", "coil.lines", "--metres", "0.6"],
+    );
+    let summary = text(run(
+        "millsight",
+        folder,
+        &[
+            "--json",
+            "replay",
+            "coil.lines",
+            "--model",
+            "model.onnx",
+            "--out",
+            "record",
+        ],
+    ));
+    let summary: Value = serde_json::from_str(summary.lines().last().unwrap()).unwrap();
+    let tiles = &summary["tiles"];
+    assert_eq!(tiles["total"], 40);
+    let judged = tiles["judged"].as_u64().unwrap() + tiles["background"].as_u64().unwrap();
+    assert_eq!(judged, 40, "{tiles}");
+}
