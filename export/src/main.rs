@@ -1,15 +1,15 @@
 //! `millsight-export`: looks into model files and proves what they compute.
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::fmt::{self, Display, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use miette::{IntoDiagnostic, miette};
-use millsight_export::card::{ModelCard, OutputKind};
+use millsight_export::card::{ModelCard, OutputKind, Parity};
 use millsight_export::engine::{self, EngineChoice, EngineRequest};
-use millsight_export::model_file::{ModelFile, Signature};
+use millsight_export::model_file::{ModelFile, ModelFileError, Signature};
 use millsight_export::verify::{self, Reference};
 use serde_json::json;
 
@@ -41,6 +41,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show a model's card and what its graph is made of.
+    ///
+    /// A model without a card is shown too, so that one can be written for it.
     Inspect(ModelArguments),
     /// Run a model on an engine and compare its scores with a reference.
     ///
@@ -185,44 +187,64 @@ fn completions(shell: Shell) -> String {
 }
 
 fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
-    let model = arguments.load()?;
-    let graph = model.signature().into_diagnostic()?;
+    let (model, graph) = match ModelFile::load(&arguments.model, arguments.sidecar.as_deref()) {
+        Ok(model) => {
+            let graph = model.signature().into_diagnostic()?;
+            (Ok(model), graph)
+        }
+        // Whoever wants to write a card must be able to see the graph.
+        Err(missing @ ModelFileError::NoCard { .. }) => {
+            let graph = Signature::load(&arguments.model).into_diagnostic()?;
+            (Err(missing), graph)
+        }
+        Err(other) => return Err(other).into_diagnostic(),
+    };
+    let bytes = std::fs::metadata(&arguments.model).into_diagnostic()?.len();
     if as_json {
+        let model = model.ok();
         let result = json!({
             "model": arguments.model,
-            "sha256": model.sha256,
-            "bytes": model.onnx.len(),
-            "card": model.card,
+            "bytes": bytes,
+            "sha256": model.as_ref().map(|model| &model.sha256),
+            "card": model.as_ref().map(|model| &model.card),
+            "fixed_batch": model.as_ref().and_then(|model| model.fixed_batch),
             "graph": graph,
-            "fixed_batch": model.fixed_batch,
         });
         println!("{result}");
         return Ok(());
     }
-    print!(
-        "{}",
-        describe(&arguments.model, &model, &graph).into_diagnostic()?
-    );
+    let mut text = String::new();
+    let described = match &model {
+        Ok(model) => describe_card(&mut text, model),
+        Err(missing) => writeln!(text, "{missing}\n"),
+    };
+    described
+        .and_then(|()| describe_graph(&mut text, &graph))
+        .into_diagnostic()?;
+    print!("{}, {bytes} bytes:\n{text}", arguments.model.display());
     Ok(())
 }
 
-/// The card and the graph's summary for people.
-fn describe(path: &Path, model: &ModelFile, graph: &Signature) -> Result<String, std::fmt::Error> {
+/// One line of a description.
+fn line(text: &mut String, name: &str, value: impl Display) -> fmt::Result {
+    writeln!(text, "  {name:<14} {value}")
+}
+
+/// The card, for people.
+fn describe_card(text: &mut String, model: &ModelFile) -> fmt::Result {
     let ModelCard {
         input,
         preprocessing,
         provenance,
         ..
     } = &model.card;
-    let mut text = String::new();
-    let mut line = |name: &str, value: &dyn std::fmt::Display| writeln!(text, "{name:<14} {value}");
-    line("model", &path.display())?;
-    line("name", &model.card.name)?;
-    line("architecture", &model.card.architecture)?;
-    line("classes", &model.card.classes.join(", "))?;
+    line(text, "name", &model.card.name)?;
+    line(text, "architecture", &model.card.architecture)?;
+    line(text, "classes", model.card.classes.join(", "))?;
     line(
+        text,
         "input",
-        &format_args!(
+        format_args!(
             "`{}` {}x{} pixels, {} channel(s), {:?}",
             input.name, input.width, input.height, input.channels, input.element
         ),
@@ -232,57 +254,66 @@ fn describe(path: &Path, model: &ModelFile, graph: &Signature) -> Result<String,
         OutputKind::Probabilities => "probabilities",
     };
     line(
+        text,
         "output",
-        &format_args!("`{}`, {kind}", model.card.output.name),
+        format_args!("`{}`, {kind}", model.card.output.name),
     )?;
     line(
+        text,
         "normalised by",
-        &format_args!("mean {:?}, std {:?}", preprocessing.mean, preprocessing.std),
+        format_args!("mean {:?}, std {:?}", preprocessing.mean, preprocessing.std),
     )?;
     for (class, threshold) in &model.card.thresholds {
-        line("threshold", &format_args!("{class} {threshold}"))?;
+        line(text, "threshold", format_args!("{class} {threshold}"))?;
     }
     for (name, value) in &provenance.metrics {
-        line("metric", &format_args!("{name} {value:.4}"))?;
+        line(text, "metric", format_args!("{name} {value:.4}"))?;
     }
     if let Some(parity) = &provenance.parity {
-        line(
-            "parity",
-            &format_args!(
-                "{} samples on {}: off by at most {:.1e} of {:.1e} allowed",
-                parity.samples, parity.engine, parity.max_abs, parity.tolerance
-            ),
-        )?;
+        line(text, "parity", agreement(parity))?;
     }
     let facts = [
         ("trained by", &provenance.command),
         ("revision", &provenance.git_revision),
         ("data SHA-256", &provenance.data_sha256),
         ("created", &provenance.created),
-        ("written by", &graph.producer),
         ("SHA-256", &model.sha256),
     ];
     for (name, value) in facts {
         if !value.is_empty() {
-            line(name, value)?;
+            line(text, name, value)?;
         }
     }
+    Ok(())
+}
+
+/// What the graph is made of, for people.
+fn describe_graph(text: &mut String, graph: &Signature) -> fmt::Result {
+    if !graph.producer.is_empty() {
+        line(text, "written by", &graph.producer)?;
+    }
     for tensor in &graph.inputs {
-        line("graph takes", tensor)?;
+        line(text, "graph takes", tensor)?;
     }
     for tensor in &graph.outputs {
-        line("graph gives", tensor)?;
+        line(text, "graph gives", tensor)?;
     }
     let operators: Vec<String> = graph
         .operators
         .iter()
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
-    line("opset", &graph.opset)?;
-    line("parameters", &graph.parameters)?;
-    line("bytes", &model.onnx.len())?;
-    line("operators", &operators.join(", "))?;
-    Ok(text)
+    line(text, "opset", graph.opset)?;
+    line(text, "parameters", graph.parameters)?;
+    line(text, "operators", operators.join(", "))
+}
+
+/// The result of a comparison, for people.
+fn agreement(parity: &Parity) -> String {
+    format!(
+        "{} samples on {}: off by at most {:.1e} of {:.1e} allowed",
+        parity.samples, parity.engine, parity.max_abs, parity.tolerance
+    )
 }
 
 fn verify_model(arguments: &VerifyArguments, as_json: bool) -> miette::Result<()> {
@@ -307,12 +338,9 @@ fn verify_model(arguments: &VerifyArguments, as_json: bool) -> miette::Result<()
         println!("{}", json!(parity));
     } else {
         println!(
-            "{} agrees with the reference: {} samples on {}, off by at most {:.1e} of {:.1e} allowed",
+            "{} agrees with the reference. {}",
             arguments.model.model.display(),
-            parity.samples,
-            parity.engine,
-            parity.max_abs,
-            parity.tolerance
+            agreement(&parity)
         );
     }
     Ok(())

@@ -197,6 +197,18 @@ fn complete(card: &mut ModelCard, proto: &ModelProto, signature: &Signature) {
     }
 }
 
+impl Signature {
+    /// Reads the signature of an ONNX file, with or without a card: what one
+    /// needs to know to write a sidecar.
+    ///
+    /// # Errors
+    /// When there is no such file or it is no ONNX model.
+    pub fn load(path: &Path) -> Result<Self, ModelFileError> {
+        let (_, proto) = read(path)?;
+        Ok(Self::of(&proto))
+    }
+}
+
 /// Reads and parses an ONNX file without asking for a card.
 fn read(path: &Path) -> Result<(Vec<u8>, ModelProto), ModelFileError> {
     let failed = |source: io::Error| match source.kind() {

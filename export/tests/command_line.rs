@@ -48,6 +48,22 @@ fn inspect_shows_card_and_graph() {
 }
 
 #[test]
+fn inspect_shows_the_graph_of_a_model_without_card() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("bare.onnx");
+    std::fs::copy(fixture("foreign_vit.onnx"), &model).unwrap();
+    export(&["inspect"])
+        .arg(&model)
+        .assert()
+        .success()
+        .stdout(contains("bare.toml"))
+        .stdout(contains("`output0`: FLOAT [batch, 5]"));
+    let result = json(export(&["inspect", "--json"]).arg(&model));
+    assert!(result["card"].is_null());
+    assert_eq!(result["graph"]["inputs"][0]["name"], "input0");
+}
+
+#[test]
 fn verify_tells_models_that_agree_from_those_that_do_not() {
     let reference = fixture("foreign_vit.safetensors");
     for model in ["foreign_vit.onnx", "foreign_vit_dynamo.onnx"] {

@@ -19,6 +19,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 mod formula;
+mod tolerance;
+
+pub use tolerance::Tolerance;
 
 /// The folder with the golden vectors.
 pub fn folder() -> PathBuf {
@@ -113,48 +116,6 @@ pub enum Role {
     Expected,
     /// What must come out, in double precision.
     ExpectedF64,
-}
-
-/// How close a result must come, as `tol` of a manifest states it.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Tolerance {
-    /// Equal.
-    Exact,
-    /// Every element within `atol`.
-    MaxAbs {
-        /// Largest absolute difference.
-        atol: f64,
-        /// Largest absolute difference where the 8-bit image that it was
-        /// computed from is exact.
-        atol_if_u8_exact: Option<f64>,
-    },
-    /// 8-bit levels: every element within `atol`, and a share of them exact.
-    MaxAbsU8 {
-        /// Largest difference in levels.
-        atol: u8,
-        /// Least share of elements that are equal.
-        min_frac_exact: f64,
-        /// Whether an exact result is known to be possible.
-        bit_exact_achievable: bool,
-    },
-    /// Parameters after optimiser steps: most within `atol`, all within
-    /// `atol_all`.
-    FracWithin {
-        /// The near bound.
-        atol: f64,
-        /// Least share of elements within the near bound.
-        min_frac: f64,
-        /// The bound that every element keeps.
-        atol_all: f64,
-        /// Ranges of the first dimension (start, end) that need only keep
-        /// `atol_all`.
-        #[serde(default)]
-        exclude_dim0_ranges: Vec<[usize; 2]>,
-    },
-    /// Another kind, which the test that meets it must treat itself.
-    #[serde(other)]
-    Other,
 }
 
 impl GoldenCase {
@@ -372,132 +333,5 @@ impl GoldenCase {
             ));
         }
         Ok(())
-    }
-}
-
-impl Tolerance {
-    /// Checks results against expected numbers of the same shape.
-    ///
-    /// # Errors
-    /// A sentence that says how far off they are.
-    pub fn check(&self, expected: &NamedArray, got: &[f32]) -> Result<(), String> {
-        if expected.data.len() != got.len() {
-            return Err(format!(
-                "{} numbers, not {}",
-                got.len(),
-                expected.data.len()
-            ));
-        }
-        // A NaN must not pass for a small difference.
-        let difference = |index: usize| -> f64 {
-            let difference = f64::from(got[index]) - f64::from(expected.data[index]);
-            if difference.is_nan() {
-                f64::INFINITY
-            } else {
-                difference.abs()
-            }
-        };
-        let largest = (0..got.len()).map(difference).fold(0.0, f64::max);
-        let bounded = |atol: f64| {
-            if largest <= atol {
-                Ok(())
-            } else {
-                Err(format!("off by up to {largest:.3e}, more than {atol:.3e}"))
-            }
-        };
-        match self {
-            Tolerance::Exact => bounded(0.0),
-            Tolerance::MaxAbs { atol, .. } => bounded(*atol),
-            Tolerance::FracWithin {
-                atol,
-                min_frac,
-                atol_all,
-                exclude_dim0_ranges,
-            } => {
-                bounded(*atol_all)?;
-                let row = got.len() / expected.shape.first().copied().unwrap_or(1).max(1);
-                let counted = |index: &usize| {
-                    !exclude_dim0_ranges
-                        .iter()
-                        .any(|[start, end]| (*start..*end).contains(&(index / row.max(1))))
-                };
-                let indices: Vec<usize> = (0..got.len()).filter(counted).collect();
-                let near = indices
-                    .iter()
-                    .filter(|&&index| difference(index) <= *atol)
-                    .count();
-                if (near as f64) < min_frac * indices.len() as f64 {
-                    return Err(format!(
-                        "only {near} of {} within {atol:.3e}",
-                        indices.len()
-                    ));
-                }
-                Ok(())
-            }
-            Tolerance::MaxAbsU8 { .. } | Tolerance::Other => {
-                Err("this tolerance is not for 32-bit numbers".to_owned())
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn array(data: &[f32]) -> NamedArray {
-        NamedArray {
-            shape: vec![data.len()],
-            data: data.to_vec(),
-        }
-    }
-
-    #[test]
-    fn tolerances_reject_what_is_too_far() {
-        let near = Tolerance::MaxAbs {
-            atol: 0.1,
-            atol_if_u8_exact: None,
-        };
-        assert!(near.check(&array(&[1.0, 2.0]), &[1.05, 2.0]).is_ok());
-        assert!(near.check(&array(&[1.0, 2.0]), &[1.2, 2.0]).is_err());
-        assert!(near.check(&array(&[1.0, 2.0]), &[1.0]).is_err());
-        assert!(near.check(&array(&[1.0]), &[f32::NAN]).is_err());
-        assert!(
-            Tolerance::Exact
-                .check(&array(&[1.0]), &[1.0 + f32::EPSILON])
-                .is_err()
-        );
-        assert!(Tolerance::Other.check(&array(&[1.0]), &[1.0]).is_err());
-    }
-
-    #[test]
-    fn a_share_may_be_further_off_but_never_beyond_the_outer_bound() {
-        let tolerance = |ranges: Vec<[usize; 2]>| Tolerance::FracWithin {
-            atol: 0.1,
-            min_frac: 0.75,
-            atol_all: 1.0,
-            exclude_dim0_ranges: ranges,
-        };
-        let expected = array(&[0.0; 4]);
-        assert!(
-            tolerance(vec![])
-                .check(&expected, &[0.0, 0.0, 0.0, 0.5])
-                .is_ok()
-        );
-        assert!(
-            tolerance(vec![])
-                .check(&expected, &[0.0, 0.0, 0.5, 0.5])
-                .is_err()
-        );
-        assert!(
-            tolerance(vec![[2, 4]])
-                .check(&expected, &[0.0, 0.0, 0.5, 0.5])
-                .is_ok()
-        );
-        assert!(
-            tolerance(vec![[2, 4]])
-                .check(&expected, &[0.0, 0.0, 0.0, 1.5])
-                .is_err()
-        );
     }
 }
