@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Offline training of Millsight's classifiers: from folders of labelled
+//! tiles to a model file for the line.
+//!
+//! The walk: [`data`] turns a folder into tables and batches, [`model`] is the
+//! network, [`downstream`] trains it, [`evaluate`] says how good it is,
+//! [`model_export`] writes the file that the runtime loads. A run is a folder:
+//! [`run_folder`].
+
+pub mod data;
+pub mod device;
+pub mod downstream;
+mod error;
+pub mod evaluate;
+pub mod model;
+pub mod run_folder;
+
+pub use error::TrainError;

@@ -1,0 +1,121 @@
+//! From a folder of labelled tiles to batches for a network.
+//!
+//! * [`index`]: folder tree -> table of tiles.
+//! * [`table`]: that table as CSV.
+//! * [`split`]: train, validation and test parts.
+//! * [`tiles`]: decoded and prepared tiles, cached in memory.
+//! * [`augment`]: random changes of a prepared tile.
+//! * [`order`]: which tile comes when.
+//! * [`batches`]: a thread that keeps the next batches ready.
+
+pub mod augment;
+pub mod batches;
+pub mod index;
+pub mod order;
+pub mod split;
+pub mod table;
+pub mod tiles;
+
+use std::path::PathBuf;
+
+/// Why data could not be read, indexed or split.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, for example `read`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder holds no class folder with images.
+    #[error(
+        "{} holds no images: one folder for each class is expected, \
+         for example {}/cracks/0001.png", path.display(), path.display()
+    )]
+    NoImages {
+        /// The folder that was indexed.
+        path: PathBuf,
+    },
+    /// An image cannot be decoded.
+    #[error("cannot decode the image {}: {reason}; repair it or take it out of the table", path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A path cannot be written to a CSV table.
+    #[error("the name of {} is not valid UTF-8; rename it", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The table is not CSV of the documented form.
+    #[error("{}: {reason}", path.display())]
+    Table {
+        /// The table.
+        path: PathBuf,
+        /// What is wrong, with the line where there is one.
+        reason: String,
+    },
+    /// Split shares are not usable.
+    #[error("the shares {train}, {val} and {test} must be 0 to 1 and sum to 1, the first above 0")]
+    Shares {
+        /// Share of the training part.
+        train: f64,
+        /// Share of the validation part.
+        val: f64,
+        /// Share of the test part.
+        test: f64,
+    },
+    /// Training needs two classes.
+    #[error(
+        "{} has only the class {class:?} in its {split} part; \
+         a classifier needs at least two", path.display()
+    )]
+    OneClass {
+        /// The table.
+        path: PathBuf,
+        /// The only class.
+        class: String,
+        /// The part that was asked for.
+        split: String,
+    },
+    /// A part of the split is empty.
+    #[error("{} has no tiles in its {split} part; run `millsight-train split` with a share for it", path.display())]
+    EmptySplit {
+        /// The table.
+        path: PathBuf,
+        /// The part that was asked for.
+        split: String,
+    },
+    /// A label that the model does not know.
+    #[error("{} has the label {label:?}, but the model knows only {}", path.display(), known.join(", "))]
+    UnknownLabel {
+        /// The table.
+        path: PathBuf,
+        /// The label.
+        label: String,
+        /// Labels of the model.
+        known: Vec<String>,
+    },
+}
+
+impl DataError {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Folder tree -> table of tiles.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use image::{ExtendedColorType, ImageDecoder, ImageReader};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::DataError;
+use super::table::{Row, class_order};
+
+/// File name endings that are taken for images, in lower case.
+pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
+
+/// What [`folder`] found.
+#[derive(Debug, Clone)]
+pub struct Index {
+    /// One row for each image: classes in their order, paths by name.
+    pub rows: Vec<Row>,
+    /// Files that are not images, by their endings, and were left out.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// Indexes a folder whose sub-folders are the classes.
+///
+/// Images may lie at any depth below the folder of their class. Files beside
+/// the class folders, hidden ones and those with other endings are skipped.
+/// Headers are decoded and all bytes hashed, on all cores.
+///
+/// # Errors
+/// When the folder cannot be read, holds no images, or an image's header
+/// cannot be decoded.
+pub fn folder(root: &Path) -> Result<Index, DataError> {
+    let mut images: Vec<(String, PathBuf)> = Vec::new();
+    let mut skipped = Vec::new();
+    for (path, is_folder) in children(root)? {
+        if !is_folder {
+            skipped.push(path);
+            continue;
+        }
+        let label = name(&path)?;
+        let mut files = Vec::new();
+        collect(&path, &mut files, &mut skipped)?;
+        images.extend(files.into_iter().map(|file| (label.clone(), file)));
+    }
+    if images.is_empty() {
+        return Err(DataError::NoImages {
+            path: root.to_path_buf(),
+        });
+    }
+    let mut rows = images
+        .par_iter()
+        .map(|(label, path)| describe(root, label, path))
+        .collect::<Result<Vec<Row>, DataError>>()?;
+    let classes = class_order(rows.iter().map(|row| row.label.as_str()));
+    let position = |row: &Row| classes.iter().position(|class| *class == row.label);
+    rows.sort_by(|a, b| (position(a), &a.path).cmp(&(position(b), &b.path)));
+    skipped.sort();
+    Ok(Index { rows, skipped })
+}
+
+/// The visible entries of a folder by name, each with whether it is a folder.
+fn children(folder: &Path) -> Result<Vec<(PathBuf, bool)>, DataError> {
+    let mut children = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(DataError::io("read the folder", folder))? {
+        let path = entry
+            .map_err(DataError::io("read the folder", folder))?
+            .path();
+        if name(&path)?.starts_with('.') {
+            continue;
+        }
+        // Follows links, so that a data set can be assembled from links.
+        let metadata = std::fs::metadata(&path).map_err(DataError::io("read", &path))?;
+        let is_folder = metadata.is_dir();
+        children.push((path, is_folder));
+    }
+    children.sort();
+    Ok(children)
+}
+
+fn collect(
+    folder: &Path,
+    images: &mut Vec<PathBuf>,
+    skipped: &mut Vec<PathBuf>,
+) -> Result<(), DataError> {
+    for (path, is_folder) in children(folder)? {
+        if is_folder {
+            collect(&path, images, skipped)?;
+        } else if is_image(&path) {
+            images.push(path);
+        } else {
+            skipped.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn name(path: &Path) -> Result<String, DataError> {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .map(str::to_owned)
+        .ok_or_else(|| DataError::Name { path: path.into() })
+}
+
+fn is_image(path: &Path) -> bool {
+    path.extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|extension| {
+            IMAGE_EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
+        })
+}
+
+fn describe(root: &Path, label: &str, path: &Path) -> Result<Row, DataError> {
+    let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
+    let unreadable = |reason: String| DataError::Image {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let decoder = ImageReader::new(std::io::Cursor::new(&bytes))
+        .with_guessed_format()
+        .map_err(DataError::io("read", path))?
+        .into_decoder()
+        .map_err(|error| unreadable(error.to_string()))?;
+    let (width, height) = decoder.dimensions();
+    let relative = path.strip_prefix(root).unwrap_or(path);
+    let relative = relative
+        .to_str()
+        .ok_or_else(|| DataError::Name { path: path.into() })?;
+    Ok(Row {
+        path: relative.replace(std::path::MAIN_SEPARATOR, "/"),
+        label: label.to_owned(),
+        width: Some(width),
+        height: Some(height),
+        mode: Some(mode(decoder.original_color_type())),
+        sha256: Some(hex::encode(Sha256::digest(&bytes))),
+        split: None,
+    })
+}
+
+/// Pillow's word for a pixel format.
+fn mode(colour: ExtendedColorType) -> String {
+    match colour {
+        ExtendedColorType::L1 => "1".into(),
+        ExtendedColorType::L2 | ExtendedColorType::L4 | ExtendedColorType::L8 => "L".into(),
+        ExtendedColorType::La8 => "LA".into(),
+        ExtendedColorType::Rgb8 => "RGB".into(),
+        ExtendedColorType::Rgba8 => "RGBA".into(),
+        ExtendedColorType::L16 => "I;16".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Opens an image file for reading, with its format guessed from content.
+pub(super) fn open(path: &Path) -> Result<ImageReader<BufReader<File>>, DataError> {
+    ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(DataError::io("read", path))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use image::{GrayImage, RgbImage};
+
+    #[test]
+    fn rows_carry_relative_paths_sizes_modes_and_hashes() {
+        let root = tempfile::tempdir().unwrap();
+        for class in ["zebra", "no_defect", "cracks/deeper"] {
+            std::fs::create_dir_all(root.path().join(class)).unwrap();
+        }
+        GrayImage::new(4, 3)
+            .save(root.path().join("no_defect/b.png"))
+            .unwrap();
+        GrayImage::new(4, 3)
+            .save(root.path().join("no_defect/a.PNG"))
+            .unwrap();
+        RgbImage::new(5, 2)
+            .save(root.path().join("cracks/deeper/c.png"))
+            .unwrap();
+        GrayImage::new(1, 1)
+            .save(root.path().join("zebra/d.bmp"))
+            .unwrap();
+        std::fs::write(root.path().join("zebra/notes.txt"), "no image").unwrap();
+        std::fs::write(root.path().join(".hidden"), "").unwrap();
+
+        let index = folder(root.path()).unwrap();
+        let paths: Vec<_> = index.rows.iter().map(|row| row.path.as_str()).collect();
+        assert_eq!(
+            paths,
+            ["no_defect/a.PNG", "no_defect/b.png", "cracks/deeper/c.png", "zebra/d.bmp"]
+        );
+        assert_eq!(index.rows[2].label, "cracks");
+        assert_eq!(index.rows[2].mode.as_deref(), Some("RGB"));
+        assert_eq!((index.rows[2].width, index.rows[2].height), (Some(5), Some(2)));
+        assert_eq!(index.rows[0].sha256, index.rows[1].sha256);
+        assert_eq!(index.rows[0].mode.as_deref(), Some("L"));
+        assert_eq!(index.skipped, [root.path().join("zebra/notes.txt")]);
+    }
+
+    #[test]
+    fn an_empty_folder_says_what_is_expected() {
+        let root = tempfile::tempdir().unwrap();
+        let message = folder(root.path()).unwrap_err().to_string();
+        assert!(message.contains("one folder for each class"), "{message}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_image_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("cracks")).unwrap();
+        std::fs::write(root.path().join("cracks/broken.png"), "not a PNG").unwrap();
+        let message = folder(root.path()).unwrap_err().to_string();
+        assert!(message.contains("broken.png"), "{message}");
+    }
+}

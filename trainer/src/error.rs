@@ -1,0 +1,117 @@
+//! Why training, evaluation or export failed.
+
+use std::path::PathBuf;
+
+use millsight_export::weights::WeightsError;
+
+use crate::data::DataError;
+use crate::model::ModelError;
+
+/// Why training, evaluation or export failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file of weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A structure that JSON cannot hold.
+    #[error("cannot write JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The operating system refused a thread.
+    #[error("cannot start worker threads: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The operating system refused a file.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, for example `write`.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A run would be overwritten.
+    #[error(
+        "{} already holds a run; continue it with --resume {}, or choose another folder", 
+        path.display(), path.display()
+    )]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder is no run.
+    #[error("{} is not a run folder: {reason}", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// The file is no checkpoint.
+    #[error("{} is not a checkpoint of a run (it has no position in its metadata)", path.display())]
+    NotACheckpoint {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The data changed between a run's beginning and its continuation.
+    #[error(
+        "{} is not the table with which the run began (SHA-256 {got} instead of {expected}); \
+         restore it or start a new run", path.display()
+    )]
+    DataChanged {
+        /// The table.
+        path: PathBuf,
+        /// Its hash now.
+        got: String,
+        /// Its hash when the run began.
+        expected: String,
+    },
+    /// A setting out of range.
+    #[error("{name} must be {range}, not {got}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// What is allowed.
+        range: &'static str,
+        /// What was given.
+        got: String,
+    },
+    /// The loss is not a number any more.
+    #[error(
+        "the loss became {loss} in step {step} of epoch {epoch}; the last good checkpoint is {}; \
+         try a lower --learning-rate or a longer --warmup-epochs", checkpoint.display()
+    )]
+    NotFinite {
+        /// The loss.
+        loss: f64,
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The step in the epoch, counted from 1.
+        step: usize,
+        /// The checkpoint before.
+        checkpoint: PathBuf,
+    },
+    /// No such device.
+    #[error("{0}")]
+    Device(String),
+}
+
+impl TrainError {
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Networks in burn, with the parameter names of timm.
+//!
+//! * [`sizes`]: sizes of a Vision Transformer: presets and checks.
+//! * [`vit`]: the network.
+//! * [`layers`]: its parts.
+//! * [`parameters`]: a network's parameters by name, in and out.
+//! * [`initial`]: weights to start from.
+//! * [`pixels`]: prepared tiles -> normalised input, on the device.
+
+pub mod initial;
+pub mod layers;
+pub mod parameters;
+pub mod pixels;
+pub mod sizes;
+pub mod vit;
+
+/// Why a network could not be built or filled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// Sizes that do not fit one another.
+    #[error("the network cannot be built: {0}")]
+    Sizes(String),
+    /// Weights whose names are not those of the network.
+    #[error(
+        "the weights do not fit the network{}{}",
+        list("; missing: ", missing),
+        list("; unknown: ", unknown)
+    )]
+    Names {
+        /// Parameters of the network that the weights lack.
+        missing: Vec<String>,
+        /// Weights that the network does not have.
+        unknown: Vec<String>,
+    },
+    /// A weight of another shape than the parameter.
+    #[error("the weight {name} has the shape {got:?}, but the network needs {expected:?}")]
+    Shape {
+        /// Name of the parameter.
+        name: String,
+        /// Shape of the weight.
+        got: Vec<usize>,
+        /// Shape of the parameter.
+        expected: Vec<usize>,
+    },
+    /// The device did not give its numbers back.
+    #[error("cannot read {what} from the device: {reason}")]
+    Device {
+        /// What was read.
+        what: String,
+        /// What the backend said.
+        reason: String,
+    },
+    /// Named arrays that contradict themselves.
+    #[error(transparent)]
+    Weights(#[from] millsight_export::weights::WeightsError),
+}
+
+fn list(title: &str, names: &[String]) -> String {
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("{title}{}", names.join(", "))
+    }
+}

@@ -1,0 +1,150 @@
+//! The Vision Transformer (Dosovitskiy et al., 2021) in timm's form.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::weights::NamedArrays;
+
+use super::layers::{Attention, Block, LayerNorm, LayerScale, Linear, Mlp, PatchEmbedding, empty};
+use super::{ModelError, parameters, sizes};
+
+/// Channels of the input.
+const CHANNELS: usize = 3;
+
+/// A Vision Transformer classifier; fields are named as timm's parameters.
+#[derive(Module, Debug)]
+pub struct Vit {
+    /// Image -> patch tokens.
+    pub patch_embed: PatchEmbedding,
+    /// `[1, 1, width]`.
+    pub cls_token: Param<Tensor<3>>,
+    /// `[1, 1 + patches, width]`, the class token's first.
+    pub pos_embed: Param<Tensor<3>>,
+    /// The body.
+    pub blocks: Vec<Block>,
+    /// Final norm of all tokens, with class-token pooling.
+    pub norm: Option<LayerNorm>,
+    /// Norm of the pooled token, with mean pooling.
+    pub fc_norm: Option<LayerNorm>,
+    /// Pooled token -> logits.
+    pub head: Linear,
+}
+
+/// Everything that a forward pass computes on its way.
+#[derive(Debug, Clone)]
+pub struct Forward {
+    /// Class and patch tokens with positions, `[n, tokens, width]`.
+    pub embedded: Tensor<3>,
+    /// Output of the first block, `[n, tokens, width]`.
+    pub after_first_block: Tensor<3>,
+    /// All tokens after the last block, normalised when pooling takes the
+    /// class token, `[n, tokens, width]`.
+    pub tokens: Tensor<3>,
+    /// What the head sees, `[n, width]`.
+    pub pooled: Tensor<2>,
+    /// `[n, classes]`.
+    pub logits: Tensor<2>,
+}
+
+impl Vit {
+    /// A network of the given sizes, filled from named weights. Its blocks
+    /// have LayerScale when the weights have `blocks.0.ls1.gamma`.
+    ///
+    /// On a device with autodiff every parameter requires a gradient.
+    ///
+    /// # Errors
+    /// When the sizes do not fit one another, or the weights lack a parameter,
+    /// have one too many or one of another shape.
+    pub fn from_weights(
+        spec: &VitSpec,
+        weights: &NamedArrays,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        sizes::check(spec)?;
+        let layer_scale = weights.get("blocks.0.ls1.gamma").is_some();
+        parameters::fill(Self::of_zeros(spec, layer_scale, device), weights)
+    }
+
+    fn of_zeros(spec: &VitSpec, layer_scale: bool, device: &Device) -> Self {
+        let width = spec.width;
+        let norm = || LayerNorm::new(width, spec.layer_norm_epsilon, device);
+        let scale = || {
+            layer_scale.then(|| LayerScale {
+                gamma: empty([width], device),
+            })
+        };
+        let block = || Block {
+            norm1: norm(),
+            attn: Attention::new(width, spec.heads, spec.qkv_bias, device),
+            ls1: scale(),
+            norm2: norm(),
+            mlp: Mlp::new(width, spec.hidden_width(), device),
+            ls2: scale(),
+        };
+        let mean = spec.pooling == Pooling::Mean;
+        Self {
+            patch_embed: PatchEmbedding::new(CHANNELS, spec.patch_size, width, device),
+            cls_token: empty([1, 1, width], device),
+            pos_embed: empty([1, 1 + spec.patches(), width], device),
+            blocks: (0..spec.depth).map(|_| block()).collect(),
+            norm: (!mean).then(norm),
+            fc_norm: mean.then(norm),
+            head: Linear::new(width, spec.classes, true, device),
+        }
+    }
+
+    /// Normalised images `[n, 3, height, width]` -> logits `[n, classes]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let mut x = self.embed(images);
+        for block in &self.blocks {
+            x = block.forward(x);
+        }
+        self.head.forward(self.pool(x).1)
+    }
+
+    /// As [`Vit::forward`], keeping what lies between.
+    pub fn forward_steps(&self, images: Tensor<4>) -> Forward {
+        let embedded = self.embed(images);
+        let mut x = embedded.clone();
+        let mut after_first_block = embedded.clone();
+        for (number, block) in self.blocks.iter().enumerate() {
+            x = block.forward(x);
+            if number == 0 {
+                after_first_block = x.clone();
+            }
+        }
+        let (tokens, pooled) = self.pool(x);
+        Forward {
+            embedded,
+            after_first_block,
+            tokens,
+            logits: self.head.forward(pooled.clone()),
+            pooled,
+        }
+    }
+
+    fn embed(&self, images: Tensor<4>) -> Tensor<3> {
+        let patches = self.patch_embed.forward(images);
+        let [n, _, width] = patches.dims();
+        let class = self.cls_token.val().expand([n, 1, width]);
+        Tensor::cat(vec![class, patches], 1) + self.pos_embed.val()
+    }
+
+    fn pool(&self, x: Tensor<3>) -> (Tensor<3>, Tensor<2>) {
+        let x = match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        let [n, tokens, width] = x.dims();
+        let pooled = match &self.fc_norm {
+            Some(norm) => norm.forward(
+                x.clone()
+                    .narrow(1, 1, tokens - 1)
+                    .mean_dim(1)
+                    .reshape([n, width]),
+            ),
+            None => x.clone().narrow(1, 0, 1).reshape([n, width]),
+        };
+        (x, pooled)
+    }
+}
