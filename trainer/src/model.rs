@@ -1,6 +1,6 @@
 //! Networks in burn, with the parameter names of timm.
 //!
-//! * [`sizes`]: sizes of a Vision Transformer: presets and checks.
+//! * [`presets`]: sizes of Vision Transformers under their customary names.
 //! * [`vit`]: the network.
 //! * [`layers`]: its parts.
 //! * [`parameters`]: a network's parameters by name, in and out.
@@ -11,7 +11,7 @@ pub mod initial;
 pub mod layers;
 pub mod parameters;
 pub mod pixels;
-pub mod sizes;
+pub mod presets;
 pub mod vit;
 
 /// Why a network could not be built or filled.
@@ -19,8 +19,8 @@ pub mod vit;
 #[non_exhaustive]
 pub enum ModelError {
     /// Sizes that do not fit one another.
-    #[error("the network cannot be built: {0}")]
-    Sizes(String),
+    #[error(transparent)]
+    Sizes(#[from] millsight_export::graph::GraphError),
     /// Weights whose names are not those of the network.
     #[error(
         "the weights do not fit the network{}{}",

@@ -27,8 +27,8 @@ use crate::downstream::adamw::AdamWConfig;
 pub struct RunConfig {
     /// Network.
     pub network: VitSpec,
-    /// Initial value of LayerScale, where the network has one.
-    pub layer_scale: Option<f32>,
+    /// Initial value of LayerScale, for networks that have one.
+    pub layer_scale: f32,
     /// Class names; the index is that of the logit.
     pub classes: Vec<String>,
     /// Channels of the tiles.

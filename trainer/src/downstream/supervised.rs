@@ -206,7 +206,7 @@ fn data(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainErr
         });
     }
     let form = TileForm {
-        size: config.network.image_size,
+        size: [config.network.image_height, config.network.image_width],
         colour: config.colour,
     };
     let (train, val) = (table.part(Split::Train)?, table.part(Split::Val)?);

@@ -1,115 +1,97 @@
 //! Weights to start from when there are none.
 
-use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-use super::{ModelError, sizes};
+use super::ModelError;
 use crate::data::order::{Stream, generator};
 
-/// Spread of the linear layers, the class token and the positions in timm.
+/// Deviation of linear weights and positions in timm.
 const STD: f32 = 0.02;
 
 /// Initial weights as timm's `VisionTransformer` draws them.
 ///
-/// Linear weights and positions: normal with deviation 0.02, cut at two units
-/// (a hundred deviations, so that nothing is ever cut); class token: normal
-/// with deviation 1e-6; patch projection: uniform within
+/// Linear weights and positions: normal with deviation 0.02 (timm cuts it at
+/// two units, a hundred deviations, so that nothing is ever cut); class token:
+/// normal with deviation 1e-6; patch projection: uniform within
 /// `sqrt(1 / inputs)`, bias included (PyTorch's default for convolutions);
-/// other biases 0, norms 1, head 0. The seed alone decides. `layer_scale` is
-/// the initial value of LayerScale; without it the blocks have none.
+/// other biases 0, norms 1, head 0, LayerScale `layer_scale`. The seed alone
+/// decides.
 ///
 /// # Errors
 /// When the sizes do not fit one another.
-pub fn vit(
-    spec: &VitSpec,
-    layer_scale: Option<f32>,
-    seed: u64,
-) -> Result<NamedArrays, ModelError> {
-    sizes::check(spec)?;
-    let mut draw = Draw {
-        random: generator(seed, Stream::Weights, 0),
-        weights: NamedArrays::default(),
-    };
-    let width = spec.width;
-    let pixels = 3 * spec.patch_size * spec.patch_size;
-    let bound = (1.0 / pixels as f32).sqrt();
-    draw.uniform(
-        "patch_embed.proj.weight",
-        &[width, 3, spec.patch_size, spec.patch_size],
-        bound,
-    )?;
-    draw.uniform("patch_embed.proj.bias", &[width], bound)?;
-    draw.normal("cls_token", &[1, 1, width], 1e-6)?;
-    draw.normal("pos_embed", &[1, 1 + spec.patches(), width], STD)?;
-    for block in 0..spec.depth {
-        let name = |rest: &str| format!("blocks.{block}.{rest}");
-        draw.norm(&name("norm1"), width)?;
-        draw.normal(&name("attn.qkv.weight"), &[3 * width, width], STD)?;
-        if spec.qkv_bias {
-            draw.constant(&name("attn.qkv.bias"), &[3 * width], 0.0)?;
-        }
-        draw.linear(&name("attn.proj"), width, width)?;
-        draw.norm(&name("norm2"), width)?;
-        draw.linear(&name("mlp.fc1"), width, spec.hidden_width())?;
-        draw.linear(&name("mlp.fc2"), spec.hidden_width(), width)?;
-        if let Some(scale) = layer_scale {
-            draw.constant(&name("ls1.gamma"), &[width], scale)?;
-            draw.constant(&name("ls2.gamma"), &[width], scale)?;
-        }
-    }
-    draw.norm(
-        match spec.pooling {
-            Pooling::ClassToken => "norm",
-            Pooling::Mean => "fc_norm",
-        },
-        width,
-    )?;
-    draw.constant("head.weight", &[spec.classes, width], 0.0)?;
-    draw.constant("head.bias", &[spec.classes], 0.0)?;
-    Ok(draw.weights)
-}
-
-struct Draw {
-    random: rand_pcg::Pcg64,
-    weights: NamedArrays,
-}
-
-impl Draw {
-    fn insert(
-        &mut self,
-        name: &str,
-        shape: &[usize],
-        mut value: impl FnMut(&mut rand_pcg::Pcg64) -> f32,
-    ) -> Result<(), ModelError> {
+pub fn vit(spec: &VitSpec, layer_scale: f32, seed: u64) -> Result<NamedArrays, ModelError> {
+    spec.check()?;
+    let mut random = generator(seed, Stream::Weights, 0);
+    let bound = (1.0 / (3 * spec.patch * spec.patch) as f32).sqrt();
+    let mut weights = NamedArrays::new();
+    for (name, shape) in spec.parameters() {
         let count = shape.iter().product();
-        let data = (0..count).map(|_| value(&mut self.random)).collect();
-        Ok(self.weights.insert(name, shape, data)?)
+        let mut normal = |std: f32| -> Vec<f32> {
+            let mut unit = || random.sample::<f32, _>(StandardNormal);
+            (0..count).map(|_| unit() * std).collect()
+        };
+        let data = match name.as_str() {
+            "cls_token" => normal(1e-6),
+            "pos_embed" => normal(STD),
+            name if name.starts_with("patch_embed.") => {
+                let mut uniform = || random.random_range(-bound..=bound);
+                (0..count).map(|_| uniform()).collect()
+            }
+            name if name.starts_with("head.") => vec![0.0; count],
+            name if name.ends_with(".gamma") => vec![layer_scale; count],
+            name if name.ends_with(".bias") => vec![0.0; count],
+            _ if shape.len() == 1 => vec![1.0; count],
+            _ => normal(STD),
+        };
+        weights.insert(name, shape, data)?;
     }
+    Ok(weights)
+}
 
-    fn normal(&mut self, name: &str, shape: &[usize], std: f32) -> Result<(), ModelError> {
-        self.insert(name, shape, |random| {
-            let unit: f32 = random.sample(StandardNormal);
-            unit * std
-        })
-    }
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    fn uniform(&mut self, name: &str, shape: &[usize], bound: f32) -> Result<(), ModelError> {
-        self.insert(name, shape, |random| random.random_range(-bound..=bound))
-    }
+    use super::*;
+    use crate::model::presets::Preset;
 
-    fn constant(&mut self, name: &str, shape: &[usize], value: f32) -> Result<(), ModelError> {
-        self.insert(name, shape, |_| value)
-    }
-
-    fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<(), ModelError> {
-        self.normal(&format!("{name}.weight"), &[outputs, inputs], STD)?;
-        self.constant(&format!("{name}.bias"), &[outputs], 0.0)
-    }
-
-    fn norm(&mut self, name: &str, width: usize) -> Result<(), ModelError> {
-        self.constant(&format!("{name}.weight"), &[width], 1.0)?;
-        self.constant(&format!("{name}.bias"), &[width], 0.0)
+    #[test]
+    fn weights_follow_timm() {
+        let spec = VitSpec {
+            layer_scale: true,
+            ..Preset::Tiny.spec(5)
+        };
+        let weights = vit(&spec, 1e-5, 1).unwrap();
+        let data = |name: &str| &weights.require(name).unwrap().data;
+        let deviation = |name: &str| {
+            let data = data(name);
+            (data.iter().map(|value| value * value).sum::<f32>() / data.len() as f32).sqrt()
+        };
+        for (name, expected) in [
+            ("blocks.3.attn.qkv.weight", 0.02),
+            ("blocks.0.mlp.fc2.weight", 0.02),
+            ("pos_embed", 0.02),
+            ("cls_token", 1e-6),
+            // A uniform within b has the deviation b / sqrt(3).
+            ("patch_embed.proj.weight", (1.0f32 / 768.0 / 3.0).sqrt()),
+        ] {
+            let got = deviation(name);
+            assert!((got / expected - 1.0).abs() < 0.15, "{name}: {got}");
+        }
+        for (name, expected) in [
+            ("blocks.0.norm1.weight", 1.0),
+            ("norm.weight", 1.0),
+            ("norm.bias", 0.0),
+            ("blocks.0.attn.qkv.bias", 0.0),
+            ("head.weight", 0.0),
+            ("blocks.11.ls2.gamma", 1e-5),
+        ] {
+            assert!(data(name).iter().all(|value| *value == expected), "{name}");
+        }
+        assert_eq!(weights, vit(&spec, 1e-5, 1).unwrap());
+        assert_ne!(weights, vit(&spec, 1e-5, 2).unwrap());
     }
 }

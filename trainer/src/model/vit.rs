@@ -6,7 +6,7 @@ use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::weights::NamedArrays;
 
 use super::layers::{Attention, Block, LayerNorm, LayerScale, Linear, Mlp, PatchEmbedding, empty};
-use super::{ModelError, parameters, sizes};
+use super::{ModelError, parameters};
 
 /// Channels of the input.
 const CHANNELS: usize = 3;
@@ -47,8 +47,7 @@ pub struct Forward {
 }
 
 impl Vit {
-    /// A network of the given sizes, filled from named weights. Its blocks
-    /// have LayerScale when the weights have `blocks.0.ls1.gamma`.
+    /// A network of the given sizes, filled from named weights.
     ///
     /// On a device with autodiff every parameter requires a gradient.
     ///
@@ -60,16 +59,15 @@ impl Vit {
         weights: &NamedArrays,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        sizes::check(spec)?;
-        let layer_scale = weights.get("blocks.0.ls1.gamma").is_some();
-        parameters::fill(Self::of_zeros(spec, layer_scale, device), weights)
+        spec.check()?;
+        parameters::fill(Self::of_zeros(spec, device), weights)
     }
 
-    fn of_zeros(spec: &VitSpec, layer_scale: bool, device: &Device) -> Self {
+    fn of_zeros(spec: &VitSpec, device: &Device) -> Self {
         let width = spec.width;
         let norm = || LayerNorm::new(width, spec.layer_norm_epsilon, device);
         let scale = || {
-            layer_scale.then(|| LayerScale {
+            spec.layer_scale.then(|| LayerScale {
                 gamma: empty([width], device),
             })
         };
@@ -78,12 +76,12 @@ impl Vit {
             attn: Attention::new(width, spec.heads, spec.qkv_bias, device),
             ls1: scale(),
             norm2: norm(),
-            mlp: Mlp::new(width, spec.hidden_width(), device),
+            mlp: Mlp::new(width, spec.mlp_width, device),
             ls2: scale(),
         };
         let mean = spec.pooling == Pooling::Mean;
         Self {
-            patch_embed: PatchEmbedding::new(CHANNELS, spec.patch_size, width, device),
+            patch_embed: PatchEmbedding::new(CHANNELS, spec.patch, width, device),
             cls_token: empty([1, 1, width], device),
             pos_embed: empty([1, 1 + spec.patches(), width], device),
             blocks: (0..spec.depth).map(|_| block()).collect(),

@@ -1,0 +1,216 @@
+//! The supervised loop on small synthetic tiles.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod tiles;
+
+use std::path::Path;
+
+use millsight_export::card::Preprocessing;
+use millsight_export::graph::{Pooling, VitSpec};
+use millsight_trainer::TrainError;
+use millsight_trainer::data::table::Table;
+use millsight_trainer::data::tiles::Colour;
+use millsight_trainer::downstream::adamw::AdamWConfig;
+use millsight_trainer::downstream::supervised::{Event, Machine, train};
+use millsight_trainer::run_folder::{ClassWeighting, EpochRecord, RunConfig, RunFolder};
+
+fn config(data: &Path, epochs: usize) -> RunConfig {
+    let table = Table::read(&data.join("split.csv")).unwrap();
+    RunConfig {
+        network: VitSpec {
+            image_height: 32,
+            image_width: 32,
+            patch: 8,
+            width: 32,
+            depth: 2,
+            heads: 2,
+            mlp_width: 64,
+            qkv_bias: true,
+            layer_scale: true,
+            pooling: Pooling::ClassToken,
+            classes: 3,
+            layer_norm_epsilon: 1e-6,
+        },
+        layer_scale: 1.0,
+        classes: table.classes(),
+        colour: Colour::Grey,
+        preprocessing: Preprocessing::imagenet(),
+        table: table.path,
+        table_sha256: table.sha256,
+        data_root: data.to_path_buf(),
+        epochs,
+        batch_size: 8,
+        learning_rate: 2e-3,
+        final_learning_rate: 0.0,
+        warmup_epochs: 1.0,
+        optimiser: AdamWConfig::default(),
+        clip_gradient_norm: Some(1.0),
+        class_weighting: ClassWeighting::Inverse,
+        balanced_sampling: false,
+        augmentations: Vec::new(),
+        seed: 5,
+        shard_size: 3,
+        git_revision: String::new(),
+        command: String::new(),
+    }
+}
+
+fn machine(workers: usize) -> Machine {
+    Machine {
+        workers,
+        ..Machine::cpu()
+    }
+}
+
+fn losses(log: &[EpochRecord]) -> Vec<(f64, f64)> {
+    log.iter()
+        .map(|record| (record.train_loss, record.val.loss))
+        .collect()
+}
+
+fn run(folder: &Path, config: &RunConfig, machine: Machine) -> RunFolder {
+    let run = RunFolder::create(folder, config).unwrap();
+    train(&run, config, machine, |_| {}).unwrap();
+    run
+}
+
+#[test]
+fn sixteen_tiles_are_learnt_by_heart() {
+    let data = tiles::folder(&[("no_defect", 8), ("cracks", 4), ("overfill", 4)], 32);
+    tiles::split_all_into_train_and_val(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let config = config(data.path(), 100);
+    let run = run(&out.path().join("run"), &config, machine(2));
+    let log = run.log().unwrap();
+    let last = log.last().unwrap();
+    assert!(last.train_loss < 0.05, "{last:?}");
+    assert_eq!(last.val.balanced_accuracy, 1.0, "{last:?}");
+}
+
+#[test]
+fn a_resumed_run_equals_one_that_was_not_stopped() {
+    let data = tiles::folder(&[("no_defect", 20), ("cracks", 10), ("overfill", 10)], 32);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let mut config = config(data.path(), 5);
+    config.augmentations = vec![
+        millsight_trainer::data::augment::Augmentation::Flips,
+        millsight_trainer::data::augment::Augmentation::Brightness,
+    ];
+    let whole = RunFolder::create(&out.path().join("whole"), &config).unwrap();
+    let stopped = out.path().join("stopped");
+    train(&whole, &config, machine(1), |event| {
+        if let Event::Complete { record, .. } = event
+            && record.epoch == 2
+        {
+            // What a run that dies now leaves behind, with a line of the log
+            // that its checkpoint does not cover and one that is cut.
+            std::fs::create_dir(&stopped).unwrap();
+            for file in std::fs::read_dir(whole.path()).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), stopped.join(file.file_name())).unwrap();
+            }
+            let log = stopped.join("log.jsonl");
+            let mut text = std::fs::read_to_string(&log).unwrap();
+            let line = text.lines().last().unwrap().replace("\"epoch\":2", "\"epoch\":3");
+            text.push_str(&line);
+            text.push_str("\n{\"epoch\":4,\"tra");
+            std::fs::write(&log, text).unwrap();
+        }
+    })
+    .unwrap();
+    let (resumed, same) = RunFolder::open(&stopped).unwrap();
+    assert_eq!(same, config);
+    train(&resumed, &same, machine(2), |_| {}).unwrap();
+    let (whole_log, resumed_log) = (whole.log().unwrap(), resumed.log().unwrap());
+    assert_eq!(losses(&whole_log), losses(&resumed_log));
+    assert_eq!(whole_log.len(), 5);
+    assert_eq!(
+        std::fs::read(whole.last()).unwrap(),
+        std::fs::read(resumed.last()).unwrap()
+    );
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
+    let data = tiles::folder(&[("no_defect", 12), ("cracks", 9), ("overfill", 9)], 40);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let mut config = config(data.path(), 2);
+    config.balanced_sampling = true;
+    let one = run(&out.path().join("one"), &config, machine(1));
+    let three = run(
+        &out.path().join("three"),
+        &config,
+        Machine {
+            // Nothing is cached: every tile is decoded anew.
+            cache_bytes: 0,
+            ..machine(3)
+        },
+    );
+    assert_eq!(
+        std::fs::read(one.last()).unwrap(),
+        std::fs::read(three.last()).unwrap()
+    );
+    config.seed += 1;
+    let other = run(&out.path().join("other"), &config, machine(2));
+    assert_ne!(
+        std::fs::read(one.last()).unwrap(),
+        std::fs::read(other.last()).unwrap()
+    );
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    let data = tiles::folder(&[("no_defect", 12), ("cracks", 9), ("overfill", 9)], 40);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let good = config(data.path(), 1);
+    let fails = |name: &str, config: &RunConfig| {
+        let run = RunFolder::create(&out.path().join(name), config).unwrap();
+        train(&run, config, machine(1), |_| {}).unwrap_err().to_string()
+    };
+
+    let mut changed = good.clone();
+    changed.table_sha256 = "00".into();
+    assert!(fails("changed", &changed).contains("not the table"));
+
+    let mut unknown = good.clone();
+    unknown.classes = vec!["no_defect".into(), "cracks".into(), "rust".into()];
+    let message = fails("unknown", &unknown);
+    assert!(message.contains("overfill") && message.contains("rust"), "{message}");
+
+    let mut rate = good.clone();
+    rate.learning_rate = 0.0;
+    assert!(fails("rate", &rate).contains("--learning-rate"));
+
+    let mut wild = good.clone();
+    wild.learning_rate = 1e30;
+    wild.epochs = 3;
+    wild.clip_gradient_norm = None;
+    assert!(fails("wild", &wild).contains("last good checkpoint"));
+
+    let first = Table::read(&good.table).unwrap().rows[0].path.clone();
+    std::fs::write(data.path().join(&first), b"\x89PNG\r\n\x1a\ncut").unwrap();
+    assert!(fails("image", &good).contains(&first));
+
+    let run = RunFolder::create(&out.path().join("again"), &good).unwrap();
+    let again = RunFolder::create(run.path(), &good);
+    assert!(matches!(again, Err(TrainError::RunExists { .. })));
+    std::fs::write(run.last(), b"half a checkpoint").unwrap();
+    let message = train(&run, &good, machine(1), |_| {}).unwrap_err().to_string();
+    assert!(message.contains("last.safetensors"), "{message}");
+}
+
+#[test]
+fn one_class_is_not_enough() {
+    let data = tiles::folder(&[("cracks", 20)], 32);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let mut config = config(data.path(), 1);
+    config.classes = vec!["cracks".into(), "no_defect".into()];
+    config.network.classes = 2;
+    let run = RunFolder::create(&out.path().join("run"), &config).unwrap();
+    let message = train(&run, &config, machine(1), |_| {}).unwrap_err().to_string();
+    assert!(message.contains("only the class \"cracks\""), "{message}");
+}
