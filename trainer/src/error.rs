@@ -59,6 +59,17 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
+    /// Weights that no run has written.
+    #[error(
+        "{} was not written by `millsight-train train`: {reason}; \
+         give it the best.safetensors of a run", path.display()
+    )]
+    ForeignWeights {
+        /// The file.
+        path: PathBuf,
+        /// What is missing or wrong.
+        reason: String,
+    },
     /// The data changed between a run's beginning and its continuation.
     #[error(
         "{} is not the table with which the run began (SHA-256 {got} instead of {expected}); \

@@ -4,6 +4,132 @@
 //! * [`metrics`]: confusion matrix and the figures that follow from it.
 //! * [`report`]: those figures as a table.
 
+use std::path::{Path, PathBuf};
+
+use millsight_export::durable::replace_file;
+
+use crate::TrainError;
+use crate::data::table::{Split, Table};
+use crate::data::tiles::{TileForm, Tiles};
+use crate::downstream::supervised::Machine;
+use crate::model::vit::Vit;
+use crate::trained::Trained;
+use metrics::{Confusion, most_probable};
+use predict::Means;
+use report::Report;
+
 pub mod metrics;
 pub mod predict;
 pub mod report;
+
+/// Tiles that are prepared at a time.
+const BATCH: usize = 64;
+
+/// What a network says of each tile of a part.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// Paths as in the table.
+    pub names: Vec<String>,
+    /// True class of each tile.
+    pub labels: Vec<usize>,
+    /// Class with the largest logit.
+    pub predicted: Vec<usize>,
+    /// `[tiles, classes]`, row-major.
+    pub logits: Vec<f32>,
+    /// The figures.
+    pub report: Report,
+}
+
+/// Which tiles to evaluate on.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Table with a `split` column.
+    pub table: PathBuf,
+    /// Folder to which its paths are relative.
+    pub data_root: PathBuf,
+    /// The part.
+    pub split: Split,
+}
+
+/// Runs a trained network on one part of a table. `begin` is told the number
+/// of tiles, `seen` after each batch how many it had.
+///
+/// # Errors
+/// When the table or a tile cannot be read, or the device fails.
+pub fn evaluate(
+    trained: &Trained,
+    source: &Source,
+    machine: Machine,
+    begin: impl FnOnce(usize),
+    seen: impl FnMut(usize),
+) -> Result<Evaluation, TrainError> {
+    let config = &trained.config;
+    let table = Table::read(&source.table)?;
+    let tiles = Tiles::new(
+        &table.part(source.split)?,
+        &config.classes,
+        &source.data_root,
+        TileForm::of(&config.network, config.colour),
+        0,
+        &source.table,
+    )?;
+    begin(tiles.len());
+    let device = machine.device.open()?;
+    let network = Vit::from_weights(&config.network, &trained.weights, &device)?;
+    let all: Vec<usize> = (0..tiles.len()).collect();
+    let means = Means {
+        device: &device,
+        workers: &machine.compute()?,
+        loaders: &machine.loaders()?,
+        shard_size: if machine.device.wants_shards() {
+            config.shard_size
+        } else {
+            BATCH
+        },
+        batch_size: BATCH,
+    };
+    let logits = predict::logits(&network, &tiles, &all, &config.preprocessing, means, seen)?;
+    let classes = config.classes.len();
+    let predicted = most_probable(&logits, classes);
+    let confusion = Confusion::of(classes, &tiles.labels, &predicted);
+    let hashes = (trained.sha256.clone(), table.sha256);
+    Ok(Evaluation {
+        report: Report::new(source.split.name(), &config.classes, confusion, hashes),
+        names: tiles.names,
+        labels: tiles.labels,
+        predicted,
+        logits,
+    })
+}
+
+impl Evaluation {
+    /// Writes one row for each tile: `path`, `label`, `predicted` and a column
+    /// `logit_CLASS` for each class, with digits that give back the same
+    /// floats.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_predictions(&self, path: &Path, classes: &[String]) -> Result<(), TrainError> {
+        let bytes = self
+            .encode(classes)
+            .map_err(TrainError::io("encode", path))?;
+        replace_file(path, &bytes).map_err(TrainError::io("write", path))
+    }
+
+    fn encode(&self, classes: &[String]) -> std::io::Result<Vec<u8>> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let fixed = ["path", "label", "predicted"].map(str::to_owned);
+        let logits = classes.iter().map(|class| format!("logit_{class}"));
+        writer.write_record(fixed.into_iter().chain(logits))?;
+        for (tile, logits) in self.logits.chunks_exact(classes.len()).enumerate() {
+            let fixed = [
+                self.names[tile].clone(),
+                classes[self.labels[tile]].clone(),
+                classes[self.predicted[tile]].clone(),
+            ];
+            let logits = logits.iter().map(f32::to_string);
+            writer.write_record(fixed.into_iter().chain(logits))?;
+        }
+        writer.into_inner().map_err(|error| error.into_error())
+    }
+}

@@ -12,6 +12,8 @@ pub mod downstream;
 mod error;
 pub mod evaluate;
 pub mod model;
+pub mod provenance;
 pub mod run_folder;
+pub mod trained;
 
 pub use error::TrainError;

@@ -19,7 +19,8 @@ pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "b
 pub struct Index {
     /// One row for each image: classes in their order, paths by name.
     pub rows: Vec<Row>,
-    /// Files that are not images, by their endings, and were left out.
+    /// Files in class folders that are not images, by their endings, and were
+    /// left out.
     pub skipped: Vec<PathBuf>,
 }
 
@@ -37,7 +38,6 @@ pub fn folder(root: &Path) -> Result<Index, DataError> {
     let mut skipped = Vec::new();
     for (path, is_folder) in children(root)? {
         if !is_folder {
-            skipped.push(path);
             continue;
         }
         let label = name(&path)?;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use millsight_export::graph::VitSpec;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
@@ -50,6 +51,14 @@ pub struct TileForm {
 }
 
 impl TileForm {
+    /// The form that a network of these sizes takes.
+    pub fn of(network: &VitSpec, colour: Colour) -> Self {
+        Self {
+            size: [network.image_height, network.image_width],
+            colour,
+        }
+    }
+
     /// Bytes of one prepared tile.
     pub fn bytes(self) -> usize {
         self.size[0] * self.size[1] * self.colour.channels()

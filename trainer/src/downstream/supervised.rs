@@ -22,6 +22,7 @@ use crate::evaluate::metrics::{Confusion, most_probable};
 use crate::evaluate::predict::{self, Means};
 use crate::model::vit::Vit;
 use crate::model::{initial, parameters, pixels};
+use crate::trained::Trained;
 use crate::run_folder::{
     ClassWeighting, EpochRecord, RunConfig, RunFolder, ValidationRecord,
 };
@@ -128,7 +129,7 @@ pub fn train(
         if best {
             state.position.best_epoch = epoch + 1;
             state.position.best_balanced_accuracy = val.balanced_accuracy;
-            save_weights(run, config, &state.network)?;
+            Trained::save(&run.best(), config, parameters::read(&state.network)?)?;
         }
         state.position.epochs = epoch + 1;
         let record = EpochRecord {
@@ -149,16 +150,6 @@ pub fn train(
         });
     }
     Ok(state.position)
-}
-
-/// Key of the run's configuration in the metadata of `best.safetensors`.
-pub const CONFIG_KEY: &str = "millsight.config";
-
-fn save_weights(run: &RunFolder, config: &RunConfig, network: &Vit) -> Result<(), TrainError> {
-    let mut weights = parameters::read(network)?;
-    let config = serde_json::to_string(config)?;
-    weights.metadata.insert(CONFIG_KEY.to_owned(), config);
-    Ok(weights.save(&run.best())?)
 }
 
 fn check(config: &RunConfig) -> Result<(), TrainError> {
@@ -205,10 +196,7 @@ fn data(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainErr
             expected: config.table_sha256.clone(),
         });
     }
-    let form = TileForm {
-        size: [config.network.image_height, config.network.image_width],
-        colour: config.colour,
-    };
+    let form = TileForm::of(&config.network, config.colour);
     let (train, val) = (table.part(Split::Train)?, table.part(Split::Val)?);
     let first = &train[0].label;
     if train.iter().all(|row| row.label == *first) {

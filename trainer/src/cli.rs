@@ -1,0 +1,89 @@
+//! The command line.
+
+mod data;
+mod evaluate;
+//mod export;
+mod machine;
+mod progress;
+mod train;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use miette::Result;
+
+/// Train a classifier for steel tiles, from labelled images to a model file.
+///
+/// The usual way, with images in DATA/CLASS/*.png:
+///
+///   millsight-train index DATA
+///   millsight-train split DATA/index.csv
+///   millsight-train train DATA/split.csv --out RUN
+///   millsight-train evaluate --run RUN
+///   millsight-train export --run RUN --out model.onnx
+///
+/// The model file then runs on the line: `millsight run --station ... ` or
+/// `millsight classify IMAGE --model model.onnx`.
+#[derive(Debug, Parser)]
+#[command(name = "millsight-train", version, verbatim_doc_comment, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Index(data::IndexArgs),
+    Split(data::SplitArgs),
+    #[command(visible_alias = "fine-tune")]
+    Train(Box<train::TrainArgs>),
+    Evaluate(evaluate::EvaluateArgs),
+    //Export(export::ExportArgs),
+    /// Print a completion script for a shell.
+    ///
+    /// For bash: `millsight-train completions bash >
+    /// ~/.local/share/bash-completion/completions/millsight-train`
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs a parsed command line.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Index(args) => args.run(),
+        Command::Split(args) => args.run(),
+        Command::Train(args) => args.run(),
+        Command::Evaluate(args) => args.run(),
+        //Command::Export(args) => args.run(),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "millsight-train",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    }
+}
+
+/// The folder to which a table's paths are relative: the one given, else the
+/// table's own.
+fn data_root(given: &Option<std::path::PathBuf>, table: &std::path::Path) -> std::path::PathBuf {
+    given.clone().unwrap_or_else(|| {
+        table
+            .parent()
+            .map_or_else(Default::default, std::path::Path::to_path_buf)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

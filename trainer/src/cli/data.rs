@@ -1,0 +1,136 @@
+//! `index` and `split`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use miette::{IntoDiagnostic, Result};
+use millsight_trainer::data::split::{Shares, stratified};
+use millsight_trainer::data::table::{self, Row, Split, Table, class_order};
+use millsight_trainer::data::index;
+use serde_json::json;
+
+/// List the images of a folder in a table.
+///
+/// Each sub-folder of FOLDER is a class, and the images at any depth below it
+/// belong to that class. The table is CSV with the columns path (relative to
+/// FOLDER), label, width, height, mode (pixel format in Pillow's words) and
+/// sha256. PNG, JPEG, TIFF and BMP are known by their endings.
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// Folder with one sub-folder for each class.
+    folder: PathBuf,
+    /// Table to write [default: FOLDER/index.csv].
+    #[arg(short, long, value_name = "CSV")]
+    out: Option<PathBuf>,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl IndexArgs {
+    pub fn run(&self) -> Result<()> {
+        let found = index::folder(&self.folder).into_diagnostic()?;
+        let out = self
+            .out
+            .clone()
+            .unwrap_or_else(|| self.folder.join("index.csv"));
+        table::write(&out, &found.rows).into_diagnostic()?;
+        for path in &found.skipped {
+            eprintln!("left out: {} is not an image by its ending", path.display());
+        }
+        let classes = class_order(found.rows.iter().map(|row| row.label.as_str()));
+        let count = |class: &String| found.rows.iter().filter(|row| row.label == *class).count();
+        if self.json {
+            let classes: serde_json::Map<_, _> = classes
+                .iter()
+                .map(|class| (class.clone(), json!(count(class))))
+                .collect();
+            let tiles = found.rows.len();
+            let skipped = found.skipped.len();
+            println!(
+                "{}",
+                json!({"table": out, "tiles": tiles, "classes": classes, "skipped": skipped})
+            );
+        } else {
+            for class in &classes {
+                println!("{:>7}  {class}", count(class));
+            }
+            println!("{:>7}  in {}", found.rows.len(), out.display());
+        }
+        Ok(())
+    }
+}
+
+/// Divide a table into training, validation and test parts.
+///
+/// Every class is divided in the same shares (stratified). Which tile goes
+/// where follows from the seed alone. The result is one table with all rows
+/// in their order and a column `split`: train, val or test.
+#[derive(Debug, Args)]
+pub struct SplitArgs {
+    /// Table with the columns path and label.
+    table: PathBuf,
+    /// Table to write [default: split.csv beside TABLE].
+    #[arg(short, long, value_name = "CSV")]
+    out: Option<PathBuf>,
+    /// Share of the training part, 0 to 1.
+    #[arg(long, default_value_t = 0.70)]
+    train: f64,
+    /// Share of the validation part, 0 to 1.
+    #[arg(long, default_value_t = 0.15)]
+    val: f64,
+    /// Share of the test part, 0 to 1.
+    #[arg(long, default_value_t = 0.15)]
+    test: f64,
+    /// Seed of the division.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl SplitArgs {
+    pub fn run(&self) -> Result<()> {
+        let mut table = Table::read(&self.table).into_diagnostic()?;
+        let shares = Shares {
+            train: self.train,
+            val: self.val,
+            test: self.test,
+        };
+        stratified(&mut table.rows, shares, self.seed).into_diagnostic()?;
+        let out = self
+            .out
+            .clone()
+            .unwrap_or_else(|| self.table.with_file_name("split.csv"));
+        table::write(&out, &table.rows).into_diagnostic()?;
+        self.report(&table, &out);
+        Ok(())
+    }
+
+    fn report(&self, table: &Table, out: &std::path::Path) {
+        let parts = [Split::Train, Split::Val, Split::Test];
+        let count = |class: &str, part: Split| {
+            let belongs = |row: &&Row| row.label == class && row.split == Some(part);
+            table.rows.iter().filter(belongs).count()
+        };
+        if self.json {
+            let classes: serde_json::Map<_, _> = table
+                .classes()
+                .into_iter()
+                .map(|class| {
+                    let [train, val, test] = parts.map(|part| count(&class, part));
+                    (class, json!({"train": train, "val": val, "test": test}))
+                })
+                .collect();
+            println!("{}", json!({"table": out, "classes": classes}));
+            return;
+        }
+        println!("  train     val    test  class");
+        for class in table.classes() {
+            let [train, val, test] = parts.map(|part| count(&class, part));
+            println!("{train:>7} {val:>7} {test:>7}  {class}");
+        }
+        println!("written to {}", out.display());
+    }
+}

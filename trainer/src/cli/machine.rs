@@ -1,0 +1,31 @@
+//! What to compute with: options of several commands.
+
+use clap::Args;
+use millsight_trainer::device::DeviceChoice;
+use millsight_trainer::downstream::supervised::Machine;
+
+/// What to compute with. These options decide the time, not the numbers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Machine")]
+pub struct MachineArgs {
+    /// `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    /// Threads that compute and decode [default: all processors].
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Memory for prepared tiles in MiB; a grey tile of 224 pixels takes
+    /// 49 KiB. Tiles beyond are decoded again in each epoch.
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
+    cache_mib: usize,
+}
+
+impl MachineArgs {
+    pub fn machine(&self) -> Machine {
+        Machine {
+            device: self.device,
+            workers: self.workers.unwrap_or(Machine::cpu().workers),
+            cache_bytes: self.cache_mib << 20,
+        }
+    }
+}

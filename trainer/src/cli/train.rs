@@ -1,0 +1,263 @@
+//! `train`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use miette::{IntoDiagnostic, Result, WrapErr};
+use millsight_export::card::Preprocessing;
+use millsight_export::graph::{Pooling, VitSpec};
+use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::table::Table;
+use millsight_trainer::data::tiles::Colour;
+use millsight_trainer::downstream::adamw::AdamWConfig;
+use millsight_trainer::downstream::supervised;
+use millsight_trainer::model::presets::Preset;
+use millsight_trainer::provenance;
+use millsight_trainer::run_folder::{ClassWeighting, RunConfig, RunFolder};
+use serde_json::json;
+
+use super::machine::MachineArgs;
+use super::progress::TrainingProgress;
+
+/// Train a Vision Transformer on labelled tiles.
+///
+/// TABLE is what `millsight-train split` wrote. The run becomes a folder: its
+/// complete configuration (config.json), one line for each epoch (log.jsonl),
+/// the checkpoint from which an interrupted run goes on (last.safetensors) and
+/// the weights of the epoch with the best balanced accuracy on the validation
+/// part (best.safetensors, with timm's names).
+///
+/// The same table, options and seed give the same bytes, with any number of
+/// workers. A run that was killed goes on with `--resume RUN` as if nothing
+/// had happened.
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Table with the columns path, label and split.
+    #[arg(required_unless_present = "resume", conflicts_with = "resume")]
+    table: Option<PathBuf>,
+    /// Folder to which the table's paths are relative [default: that of TABLE].
+    #[arg(long, value_name = "FOLDER")]
+    data_root: Option<PathBuf>,
+    /// Folder of the new run.
+    #[arg(short, long, value_name = "RUN", required_unless_present = "resume", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with an interrupted run, with the options that it began with.
+    #[arg(long, value_name = "RUN")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Print one line of JSON with the result.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+struct NetworkArgs {
+    /// Sizes to start from; the options below change them one by one.
+    #[arg(long, default_value = "tiny")]
+    preset: Preset,
+    /// Side of the square input in pixels, to which tiles are resized.
+    #[arg(long, value_name = "PIXELS")]
+    image_size: Option<usize>,
+    /// Side of a patch in pixels; divides the image size.
+    #[arg(long, value_name = "PIXELS")]
+    patch: Option<usize>,
+    /// Length of a token; a multiple of the heads.
+    #[arg(long)]
+    width: Option<usize>,
+    /// Number of blocks.
+    #[arg(long)]
+    depth: Option<usize>,
+    /// Attention heads in each block.
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Hidden width of the MLP as a multiple of the width [default: 4].
+    #[arg(long, value_name = "RATIO")]
+    mlp_ratio: Option<f64>,
+    /// Pool the mean of the patch tokens instead of the class token.
+    #[arg(long)]
+    mean_pooling: bool,
+    /// Scale what each block adds, beginning with this factor.
+    #[arg(long, value_name = "FACTOR")]
+    layer_scale: Option<f32>,
+    /// Channels of the tiles [default: grey when the table's column `mode`
+    /// says so of all tiles].
+    #[arg(long)]
+    colour: Option<Colour>,
+}
+
+impl NetworkArgs {
+    fn spec(&self, classes: usize) -> VitSpec {
+        let preset = self.preset.spec(classes);
+        let side = self.image_size.unwrap_or(preset.image_height);
+        let width = self.width.unwrap_or(preset.width);
+        VitSpec {
+            image_height: side,
+            image_width: side,
+            patch: self.patch.unwrap_or(preset.patch),
+            width,
+            depth: self.depth.unwrap_or(preset.depth),
+            heads: self.heads.unwrap_or(preset.heads),
+            mlp_width: (width as f64 * self.mlp_ratio.unwrap_or(4.0)) as usize,
+            layer_scale: self.layer_scale.is_some(),
+            pooling: if self.mean_pooling {
+                Pooling::Mean
+            } else {
+                Pooling::ClassToken
+            },
+            ..preset
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipe")]
+struct RecipeArgs {
+    /// Passes over the training part.
+    #[arg(long, default_value_t = 50)]
+    epochs: usize,
+    /// Tiles in a step of the optimiser.
+    #[arg(long, default_value_t = 32)]
+    batch_size: usize,
+    /// Highest learning rate of AdamW.
+    #[arg(long, default_value_t = 5e-4)]
+    learning_rate: f64,
+    /// Learning rate at the end of the cosine.
+    #[arg(long, default_value_t = 1e-6)]
+    final_learning_rate: f64,
+    /// Epochs in which the learning rate rises linearly; fractions allowed.
+    #[arg(long, default_value_t = 2.0)]
+    warmup_epochs: f64,
+    /// Decoupled weight decay; biases, norms, class token and positions are
+    /// exempt.
+    #[arg(long, default_value_t = 0.05)]
+    weight_decay: f64,
+    /// Largest norm of the gradients of a step; 0 for no limit.
+    #[arg(long, default_value_t = 1.0)]
+    clip_gradient_norm: f64,
+    /// Weights of the classes in the loss.
+    #[arg(long, default_value = "inverse")]
+    class_weights: ClassWeighting,
+    /// Draw each class equally often; then `--class-weights none` fits.
+    #[arg(long)]
+    balanced_sampling: bool,
+    /// Random changes of the tiles, separated by commas.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    augment: Vec<Augmentation>,
+    /// Seed of the initial weights, the order and the random changes.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Tiles that a worker computes at a time. Small ones stay in the
+    /// processor's cache; a GPU takes the whole batch.
+    #[arg(long, default_value_t = 4)]
+    shard_size: usize,
+}
+
+impl TrainArgs {
+    pub fn run(&self) -> Result<()> {
+        let (run, config) = match (&self.resume, &self.table, &self.out) {
+            (Some(resume), _, _) => RunFolder::open(resume).into_diagnostic()?,
+            (None, Some(table), Some(out)) => {
+                let config = self.config(table)?;
+                let run = RunFolder::create(out, &config).into_diagnostic()?;
+                (run, config)
+            }
+            // clap does not let this through.
+            _ => miette::bail!("a table and --out are needed, or --resume"),
+        };
+        let parameters: usize = config
+            .network
+            .parameters()
+            .iter()
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum();
+        eprintln!(
+            "run {}: {parameters} parameters, classes {}",
+            run.path().display(),
+            config.classes.join(", ")
+        );
+        let mut progress = TrainingProgress::new(config.epochs);
+        let position = supervised::train(&run, &config, self.machine.machine(), |event| {
+            progress.observe(event);
+        })
+        .into_diagnostic()
+        .wrap_err_with(|| format!("the run {} stopped", run.path().display()))?;
+        let best = run.best();
+        if self.json {
+            println!(
+                "{}",
+                json!({
+                    "run": run.path(),
+                    "epochs": position.epochs,
+                    "best": {
+                        "epoch": position.best_epoch,
+                        "balanced_accuracy": position.best_balanced_accuracy,
+                        "weights": best,
+                    },
+                    "parameters": parameters,
+                })
+            );
+        } else {
+            println!(
+                "best balanced accuracy on the validation part: {:.4} in epoch {}, {}",
+                position.best_balanced_accuracy,
+                position.best_epoch,
+                best.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn config(&self, path: &Path) -> Result<RunConfig> {
+        let table = Table::read(path).into_diagnostic()?;
+        let classes = table.classes();
+        let network = self.network.spec(classes.len());
+        network.check().into_diagnostic()?;
+        let root = super::data_root(&self.data_root, path);
+        let absolute = |path: &Path| std::path::absolute(path).into_diagnostic();
+        let recipe = &self.recipe;
+        let mut augmentations = recipe.augment.clone();
+        augmentations.sort_unstable();
+        augmentations.dedup();
+        Ok(RunConfig {
+            network,
+            layer_scale: self.network.layer_scale.unwrap_or(1.0),
+            colour: self
+                .network
+                .colour
+                .unwrap_or_else(|| Colour::of(&table.rows)),
+            classes,
+            preprocessing: Preprocessing::imagenet(),
+            table: absolute(path)?,
+            table_sha256: table.sha256,
+            data_root: absolute(if root.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                &root
+            })?,
+            epochs: recipe.epochs,
+            batch_size: recipe.batch_size,
+            learning_rate: recipe.learning_rate,
+            final_learning_rate: recipe.final_learning_rate,
+            warmup_epochs: recipe.warmup_epochs,
+            optimiser: AdamWConfig {
+                weight_decay: recipe.weight_decay,
+                ..AdamWConfig::default()
+            },
+            clip_gradient_norm: (recipe.clip_gradient_norm != 0.0)
+                .then_some(recipe.clip_gradient_norm),
+            class_weighting: recipe.class_weights,
+            balanced_sampling: recipe.balanced_sampling,
+            augmentations,
+            seed: recipe.seed,
+            shard_size: recipe.shard_size,
+            git_revision: provenance::git_revision(),
+            command: provenance::command_line(std::env::args()),
+        })
+    }
+}

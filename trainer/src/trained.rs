@@ -1,0 +1,63 @@
+//! A trained network as a file of weights.
+
+use std::path::Path;
+
+use millsight_export::weights::NamedArrays;
+use sha2::{Digest, Sha256};
+
+use crate::TrainError;
+use crate::run_folder::RunConfig;
+
+/// Key of the run's configuration in the file's metadata.
+const CONFIG: &str = "millsight.config";
+
+/// Weights together with the configuration of the run that they come from.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// How the network was trained.
+    pub config: RunConfig,
+    /// Its weights, with timm's names.
+    pub weights: NamedArrays,
+    /// SHA-256 of the file in hexadecimal.
+    pub sha256: String,
+}
+
+impl Trained {
+    /// Reads `best.safetensors` of a run, or a copy of it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or was not written by a run.
+    pub fn load(path: &Path) -> Result<Self, TrainError> {
+        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
+        let weights = NamedArrays::from_bytes(&bytes, &path.display().to_string())?;
+        let foreign = |reason: String| TrainError::ForeignWeights {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let config = weights
+            .metadata
+            .get(CONFIG)
+            .ok_or_else(|| foreign(format!("its metadata has no `{CONFIG}`")))?;
+        let config = serde_json::from_str(config).map_err(|error| foreign(error.to_string()))?;
+        Ok(Self {
+            config,
+            weights,
+            sha256: hex::encode(Sha256::digest(&bytes)),
+        })
+    }
+
+    /// Writes weights with their configuration; a crash leaves the old file
+    /// or the new one.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn save(
+        path: &Path,
+        config: &RunConfig,
+        mut weights: NamedArrays,
+    ) -> Result<(), TrainError> {
+        let config = serde_json::to_string(config)?;
+        weights.metadata.insert(CONFIG.to_owned(), config);
+        Ok(weights.save(path)?)
+    }
+}
