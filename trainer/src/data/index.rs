@@ -1,7 +1,5 @@
 //! Folder tree -> table of tiles.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use image::{ExtendedColorType, ImageDecoder, ImageReader};
@@ -150,13 +148,6 @@ fn mode(colour: ExtendedColorType) -> String {
         ExtendedColorType::L16 => "I;16".into(),
         other => format!("{other:?}"),
     }
-}
-
-/// Opens an image file for reading, with its format guessed from content.
-pub(super) fn open(path: &Path) -> Result<ImageReader<BufReader<File>>, DataError> {
-    ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(DataError::io("read", path))
 }
 
 #[cfg(test)]

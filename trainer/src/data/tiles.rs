@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use millsight_export::card::{ElementType, InputSpec, Preprocessing};
 use millsight_export::graph::VitSpec;
+use millsight_export::preprocess::{Preprocessor, load_image};
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
-use super::index;
 use super::table::Row;
 
 /// How many channels a prepared tile has.
@@ -148,9 +149,26 @@ impl Tiles {
     }
 }
 
+/// Reads an image and brings it to the network's form, by the code that the
+/// runtime uses as well.
 fn prepare(path: &Path, form: TileForm) -> Result<Vec<u8>, DataError> {
-    let image = index::open(path)?.decode().map_err(|error| DataError::Image { path: path.into(), reason: error.to_string() })?;
-    let [h, w] = form.size;
-    let image = image.resize_exact(w as u32, h as u32, image::imageops::FilterType::Triangle);
-    Ok(match form.colour { Colour::Grey => image.to_luma8().into_raw(), Colour::Rgb => image.to_rgb8().into_raw() })
+    let unreadable = |reason: String| DataError::Image {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let image = load_image(path).map_err(|error| unreadable(error.to_string()))?;
+    let input = InputSpec {
+        name: String::new(),
+        width: form.size[1],
+        height: form.size[0],
+        channels: form.colour.channels(),
+        element: ElementType::U8,
+    };
+    // Levels do not depend on the normalisation.
+    let mut preprocessor = Preprocessor::new(&input, &Preprocessing::imagenet());
+    let mut levels = vec![0; preprocessor.output_len()];
+    preprocessor
+        .prepare_u8(image.view(), &mut levels)
+        .map_err(|error| unreadable(error.to_string()))?;
+    Ok(levels)
 }
