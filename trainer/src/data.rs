@@ -41,6 +41,9 @@ pub enum DataError {
         /// The folder that was indexed.
         path: PathBuf,
     },
+    /// A tile cannot be read.
+    #[error(transparent)]
+    Tile(#[from] millsight_export::preprocess::LoadImageError),
     /// An image cannot be decoded.
     #[error("cannot decode the image {}: {reason}; repair it or take it out of the table", path.display())]
     Image {

@@ -87,7 +87,7 @@ fn prepare(pass: Pass<'_>, chunk: &[usize], first: usize) -> Result<Batch, DataE
                 pass.tiles.form.size,
                 &mut random,
             );
-            Ok(())
+            Ok::<(), DataError>(())
         })?;
     Ok(Batch {
         levels,

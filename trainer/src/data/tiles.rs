@@ -152,11 +152,7 @@ impl Tiles {
 /// Reads an image and brings it to the network's form, by the code that the
 /// runtime uses as well.
 fn prepare(path: &Path, form: TileForm) -> Result<Vec<u8>, DataError> {
-    let unreadable = |reason: String| DataError::Image {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let image = load_image(path).map_err(|error| unreadable(error.to_string()))?;
+    let image = load_image(path)?;
     let input = InputSpec {
         name: String::new(),
         width: form.size[1],
@@ -169,6 +165,9 @@ fn prepare(path: &Path, form: TileForm) -> Result<Vec<u8>, DataError> {
     let mut levels = vec![0; preprocessor.output_len()];
     preprocessor
         .prepare_u8(image.view(), &mut levels)
-        .map_err(|error| unreadable(error.to_string()))?;
+        .map_err(|error| DataError::Image {
+            path: path.to_path_buf(),
+            reason: error.to_string(),
+        })?;
     Ok(levels)
 }
