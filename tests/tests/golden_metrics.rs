@@ -21,7 +21,9 @@ fn confusion(case: &GoldenCase, set: &str, expected: &Value) -> Confusion {
     }
     let indices = |name: &str| -> Vec<usize> {
         let labels = case.integers(name).into_iter();
-        labels.map(|label| usize::try_from(label).unwrap()).collect()
+        labels
+            .map(|label| usize::try_from(label).unwrap())
+            .collect()
     };
     let counted = Confusion::of(published.len(), &indices(&truth), &indices(&predicted));
     assert_eq!(counted.counts, published, "{set}");
@@ -50,12 +52,23 @@ fn figures_equal_scikit_learn() {
             near("macro_f1_present_labels", confusion.macro_f1());
             let all: Vec<_> = confusion.each().collect();
             let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-            near("macro_f1_all_labels", mean(all.iter().map(|class| class.f1).collect()));
+            near(
+                "macro_f1_all_labels",
+                mean(all.iter().map(|class| class.f1).collect()),
+            );
             for (name, got) in [
-                ("precision", all.iter().map(|class| class.precision).collect()),
+                (
+                    "precision",
+                    all.iter().map(|class| class.precision).collect(),
+                ),
                 ("recall", all.iter().map(|class| class.recall).collect()),
                 ("f1", all.iter().map(|class| class.f1).collect()),
-                ("support", all.iter().map(|class| class.support as f64).collect::<Vec<_>>()),
+                (
+                    "support",
+                    all.iter()
+                        .map(|class| class.support as f64)
+                        .collect::<Vec<_>>(),
+                ),
             ] {
                 for (got, expected) in got.iter().zip(numbers(&expected[name])) {
                     assert!((got - expected).abs() <= tolerance, "{set} {name}");

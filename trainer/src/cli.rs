@@ -2,7 +2,7 @@
 
 mod data;
 mod evaluate;
-//mod export;
+mod export;
 mod machine;
 mod progress;
 mod train;
@@ -23,7 +23,12 @@ use miette::Result;
 /// The model file then runs on the line: `millsight run --station ... ` or
 /// `millsight classify IMAGE --model model.onnx`.
 #[derive(Debug, Parser)]
-#[command(name = "millsight-train", version, verbatim_doc_comment, max_term_width = 100)]
+#[command(
+    name = "millsight-train",
+    version,
+    verbatim_doc_comment,
+    max_term_width = 100
+)]
 #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 pub struct Cli {
     #[command(subcommand)]
@@ -37,7 +42,7 @@ enum Command {
     #[command(visible_alias = "fine-tune")]
     Train(Box<train::TrainArgs>),
     Evaluate(evaluate::EvaluateArgs),
-    //Export(export::ExportArgs),
+    Export(export::ExportArgs),
     /// Print a completion script for a shell.
     ///
     /// For bash: `millsight-train completions bash >
@@ -55,7 +60,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Split(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
-        //Command::Export(args) => args.run(),
+        Command::Export(args) => args.run(),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -4,6 +4,7 @@
 //! * [`table`]: that table as CSV.
 //! * [`split`]: train, validation and test parts.
 //! * [`tiles`]: decoded and prepared tiles, cached in memory.
+//! * [`statistics`]: mean and deviation of a set's levels.
 //! * [`augment`]: random changes of a prepared tile.
 //! * [`order`]: which tile comes when.
 //! * [`batches`]: a thread that keeps the next batches ready.
@@ -13,6 +14,7 @@ pub mod batches;
 pub mod index;
 pub mod order;
 pub mod split;
+pub mod statistics;
 pub mod table;
 pub mod tiles;
 

@@ -96,7 +96,9 @@ mod tests {
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_build_without_cuda_says_how_to_get_it() {
-        let message = DeviceChoice::Cuda(0).open().map_err(|error| error.to_string());
+        let message = DeviceChoice::Cuda(0)
+            .open()
+            .map_err(|error| error.to_string());
         assert!(message.is_err_and(|message| message.contains("--features cuda")));
     }
 }

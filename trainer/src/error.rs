@@ -108,6 +108,29 @@ pub enum TrainError {
         /// The checkpoint before.
         checkpoint: PathBuf,
     },
+    /// The model file.
+    #[error(transparent)]
+    ModelFile(#[from] millsight_export::model_file::ModelFileError),
+    /// A prepared tile of the wrong size.
+    #[error(transparent)]
+    Preprocess(#[from] millsight_export::preprocess::PreprocessError),
+    /// No engine can run the model file.
+    #[error("the model file cannot be verified: {0}")]
+    Engine(#[from] millsight_export::engine::EngineError),
+    /// The exported graph does not give the trainer's logits.
+    #[error("the model file was not written: {0}")]
+    Parity(#[from] millsight_export::verify::VerifyError),
+    /// A folded model of a colour network.
+    #[error("the network looks at colour; only --form normalised can be exported")]
+    FoldedColour,
+    /// A threshold for a class that the network does not have.
+    #[error("there is no class {class:?} for a threshold; the defect classes are {}", known.join(", "))]
+    UnknownClass {
+        /// The class.
+        class: String,
+        /// Those that may have a threshold.
+        known: Vec<String>,
+    },
     /// No such device.
     #[error("{0}")]
     Device(String),

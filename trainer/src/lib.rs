@@ -12,6 +12,7 @@ pub mod downstream;
 mod error;
 pub mod evaluate;
 pub mod model;
+pub mod model_export;
 pub mod provenance;
 pub mod run_folder;
 pub mod trained;

@@ -33,9 +33,8 @@ pub fn command_line(arguments: impl Iterator<Item = String>) -> String {
             0 => argument.rsplit(['/', '\\']).next().unwrap_or("").to_owned(),
             _ => argument,
         };
-        let plain = |character: char| {
-            character.is_alphanumeric() || "-_=./:,+@%".contains(character)
-        };
+        let plain =
+            |character: char| character.is_alphanumeric() || "-_=./:,+@%".contains(character);
         if !argument.is_empty() && argument.chars().all(plain) {
             argument
         } else {

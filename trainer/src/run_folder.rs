@@ -123,15 +123,16 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run and writes its configuration.
+    /// Makes the folder of a new run and writes its configuration. A run that
+    /// died before its first checkpoint is begun anew.
     ///
     /// # Errors
-    /// When the folder already holds a run or cannot be written.
+    /// When the folder already holds a checkpoint or cannot be written.
     pub fn create(path: &Path, config: &RunConfig) -> Result<Self, TrainError> {
         let run = Self {
             path: path.to_path_buf(),
         };
-        if run.config_file().exists() {
+        if run.last().exists() {
             return Err(TrainError::RunExists { path: path.into() });
         }
         std::fs::create_dir_all(path).map_err(TrainError::io("make the folder", path))?;

@@ -112,7 +112,11 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
             }
             let log = stopped.join("log.jsonl");
             let mut text = std::fs::read_to_string(&log).unwrap();
-            let line = text.lines().last().unwrap().replace("\"epoch\":2", "\"epoch\":3");
+            let line = text
+                .lines()
+                .last()
+                .unwrap()
+                .replace("\"epoch\":2", "\"epoch\":3");
             text.push_str(&line);
             text.push_str("\n{\"epoch\":4,\"tra");
             std::fs::write(&log, text).unwrap();
@@ -168,7 +172,9 @@ fn errors_name_what_is_wrong() {
     let good = config(data.path(), 1);
     let fails = |name: &str, config: &RunConfig| {
         let run = RunFolder::create(&out.path().join(name), config).unwrap();
-        train(&run, config, machine(1), |_| {}).unwrap_err().to_string()
+        train(&run, config, machine(1), |_| {})
+            .unwrap_err()
+            .to_string()
     };
 
     let mut changed = good.clone();
@@ -178,7 +184,10 @@ fn errors_name_what_is_wrong() {
     let mut unknown = good.clone();
     unknown.classes = vec!["no_defect".into(), "cracks".into(), "rust".into()];
     let message = fails("unknown", &unknown);
-    assert!(message.contains("overfill") && message.contains("rust"), "{message}");
+    assert!(
+        message.contains("overfill") && message.contains("rust"),
+        "{message}"
+    );
 
     let mut rate = good.clone();
     rate.learning_rate = 0.0;
@@ -195,10 +204,12 @@ fn errors_name_what_is_wrong() {
     assert!(fails("image", &good).contains(&first));
 
     let run = RunFolder::create(&out.path().join("again"), &good).unwrap();
+    std::fs::write(run.last(), b"half a checkpoint").unwrap();
     let again = RunFolder::create(run.path(), &good);
     assert!(matches!(again, Err(TrainError::RunExists { .. })));
-    std::fs::write(run.last(), b"half a checkpoint").unwrap();
-    let message = train(&run, &good, machine(1), |_| {}).unwrap_err().to_string();
+    let message = train(&run, &good, machine(1), |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("last.safetensors"), "{message}");
 }
 
@@ -211,6 +222,8 @@ fn one_class_is_not_enough() {
     config.classes = vec!["cracks".into(), "no_defect".into()];
     config.network.classes = 2;
     let run = RunFolder::create(&out.path().join("run"), &config).unwrap();
-    let message = train(&run, &config, machine(1), |_| {}).unwrap_err().to_string();
+    let message = train(&run, &config, machine(1), |_| {})
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("only the class \"cracks\""), "{message}");
 }

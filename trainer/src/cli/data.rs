@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
+use millsight_trainer::data::index;
 use millsight_trainer::data::split::{Shares, stratified};
 use millsight_trainer::data::table::{self, Row, Split, Table, class_order};
-use millsight_trainer::data::index;
 use serde_json::json;
 
 /// List the images of a folder in a table.

@@ -5,8 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millsight_trainer::downstream::supervised::Event;
 
-const TEMPLATE: &str =
-    "{prefix:>10} {wide_bar} {pos}/{len} tiles, {per_sec}, {eta} left{msg}";
+const TEMPLATE: &str = "{prefix:>10} {wide_bar} {pos}/{len} tiles, {per_sec}, {eta} left{msg}";
 
 /// A bar over tiles; invisible where standard error is not a terminal.
 pub fn bar(prefix: &'static str, tiles: usize) -> ProgressBar {
@@ -38,7 +37,8 @@ impl TrainingProgress {
         match event {
             Event::Epoch { epoch, tiles } => {
                 self.bar = bar("training", tiles);
-                self.bar.set_message(format!(", epoch {epoch}/{}", self.epochs));
+                self.bar
+                    .set_message(format!(", epoch {epoch}/{}", self.epochs));
             }
             Event::Step { tiles, loss } => {
                 self.bar.inc(tiles as u64);

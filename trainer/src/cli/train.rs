@@ -7,8 +7,9 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::Preprocessing;
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::data::augment::Augmentation;
-use millsight_trainer::data::table::Table;
-use millsight_trainer::data::tiles::Colour;
+use millsight_trainer::data::statistics;
+use millsight_trainer::data::table::{Split, Table};
+use millsight_trainer::data::tiles::{Colour, TileForm, Tiles};
 use millsight_trainer::downstream::adamw::AdamWConfig;
 use millsight_trainer::downstream::supervised;
 use millsight_trainer::model::presets::Preset;
@@ -39,7 +40,13 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FOLDER")]
     data_root: Option<PathBuf>,
     /// Folder of the new run.
-    #[arg(short, long, value_name = "RUN", required_unless_present = "resume", conflicts_with = "resume")]
+    #[arg(
+        short,
+        long,
+        value_name = "RUN",
+        required_unless_present = "resume",
+        conflicts_with = "resume"
+    )]
     out: Option<PathBuf>,
     /// Go on with an interrupted run, with the options that it began with.
     #[arg(long, value_name = "RUN")]
@@ -89,6 +96,19 @@ struct NetworkArgs {
     /// says so of all tiles].
     #[arg(long)]
     colour: Option<Colour>,
+    /// Mean and deviation with which levels are normalised. Those of ImageNet
+    /// suit weights that were trained on it; those of the training part let a
+    /// network that starts from nothing learn sooner from faint contrasts.
+    #[arg(long, default_value = "data")]
+    normalisation: Normalisation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Normalisation {
+    /// Of the training part.
+    Data,
+    /// Of ImageNet.
+    Imagenet,
 }
 
 impl NetworkArgs {
@@ -218,8 +238,29 @@ impl TrainArgs {
         let classes = table.classes();
         let network = self.network.spec(classes.len());
         network.check().into_diagnostic()?;
-        let root = super::data_root(&self.data_root, path);
         let absolute = |path: &Path| std::path::absolute(path).into_diagnostic();
+        let root = super::data_root(&self.data_root, path);
+        let root = absolute(if root.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &root
+        })?;
+        let colour = self
+            .network
+            .colour
+            .unwrap_or_else(|| Colour::of(&table.rows));
+        let mut preprocessing = Preprocessing::imagenet();
+        if self.network.normalisation == Normalisation::Data {
+            let rows = table.part(Split::Train).into_diagnostic()?;
+            let form = TileForm::of(&network, colour);
+            let tiles = Tiles::new(&rows, &classes, &root, form, 0, path).into_diagnostic()?;
+            let (mean, std) = statistics::of(&tiles).into_diagnostic()?;
+            preprocessing = Preprocessing {
+                mean,
+                std,
+                ..preprocessing
+            };
+        }
         let recipe = &self.recipe;
         let mut augmentations = recipe.augment.clone();
         augmentations.sort_unstable();
@@ -227,19 +268,12 @@ impl TrainArgs {
         Ok(RunConfig {
             network,
             layer_scale: self.network.layer_scale.unwrap_or(1.0),
-            colour: self
-                .network
-                .colour
-                .unwrap_or_else(|| Colour::of(&table.rows)),
+            colour,
             classes,
-            preprocessing: Preprocessing::imagenet(),
+            preprocessing,
             table: absolute(path)?,
             table_sha256: table.sha256,
-            data_root: absolute(if root.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                &root
-            })?,
+            data_root: root,
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
             learning_rate: recipe.learning_rate,

@@ -23,12 +23,7 @@ pub enum Augmentation {
 
 /// Changes a tile of `[channels, height, width]` levels in place; `size` is
 /// height, width.
-pub fn apply(
-    kinds: &[Augmentation],
-    tile: &mut [u8],
-    size: [usize; 2],
-    random: &mut impl Rng,
-) {
+pub fn apply(kinds: &[Augmentation], tile: &mut [u8], size: [usize; 2], random: &mut impl Rng) {
     let [height, width] = size;
     if kinds.contains(&Augmentation::Flips) {
         if random.random() {

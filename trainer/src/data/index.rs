@@ -182,11 +182,19 @@ mod tests {
         let paths: Vec<_> = index.rows.iter().map(|row| row.path.as_str()).collect();
         assert_eq!(
             paths,
-            ["no_defect/a.PNG", "no_defect/b.png", "cracks/deeper/c.png", "zebra/d.bmp"]
+            [
+                "no_defect/a.PNG",
+                "no_defect/b.png",
+                "cracks/deeper/c.png",
+                "zebra/d.bmp"
+            ]
         );
         assert_eq!(index.rows[2].label, "cracks");
         assert_eq!(index.rows[2].mode.as_deref(), Some("RGB"));
-        assert_eq!((index.rows[2].width, index.rows[2].height), (Some(5), Some(2)));
+        assert_eq!(
+            (index.rows[2].width, index.rows[2].height),
+            (Some(5), Some(2))
+        );
         assert_eq!(index.rows[0].sha256, index.rows[1].sha256);
         assert_eq!(index.rows[0].mode.as_deref(), Some("L"));
         assert_eq!(index.skipped, [root.path().join("zebra/notes.txt")]);

@@ -40,7 +40,9 @@ impl Default for Shares {
 /// When the shares are outside 0 to 1 or do not sum to 1.
 pub fn stratified(rows: &mut [Row], shares: Shares, seed: u64) -> Result<(), DataError> {
     let Shares { train, val, test } = shares;
-    let in_range = [train, val, test].iter().all(|share| (0.0..=1.0).contains(share));
+    let in_range = [train, val, test]
+        .iter()
+        .all(|share| (0.0..=1.0).contains(share));
     if !in_range || train == 0.0 || ((train + val + test) - 1.0).abs() > 1e-6 {
         return Err(DataError::Shares { train, val, test });
     }
@@ -55,11 +57,12 @@ pub fn stratified(rows: &mut [Row], shares: Shares, seed: u64) -> Result<(), Dat
         .collect();
     let counts: Vec<usize> = members.iter().map(Vec::len).collect();
     let held_out = apportion(part_size(val + test, rows.len()), &counts);
-    let test_share = if val + test > 0.0 { test / (val + test) } else { 0.0 };
-    let test_counts = apportion(
-        part_size(test_share, held_out.iter().sum()),
-        &held_out,
-    );
+    let test_share = if val + test > 0.0 {
+        test / (val + test)
+    } else {
+        0.0
+    };
+    let test_counts = apportion(part_size(test_share, held_out.iter().sum()), &held_out);
     let mut random = Pcg64::seed_from_u64(seed);
     for ((members, held_out), test) in members.iter_mut().zip(&held_out).zip(&test_counts) {
         members.shuffle(&mut random);
@@ -140,8 +143,14 @@ mod tests {
         ]);
         stratified(&mut rows, Shares::default(), 7).unwrap();
         let of = |split| {
-            ["no_defect", "scrap_mark_ii", "scrap_mark", "cracks", "overfill"]
-                .map(|label| count(&rows, label, split))
+            [
+                "no_defect",
+                "scrap_mark_ii",
+                "scrap_mark",
+                "cracks",
+                "overfill",
+            ]
+            .map(|label| count(&rows, label, split))
         };
         assert_eq!(of(Split::Train), [18380, 559, 484, 160, 665]);
         let held_out: Vec<usize> = of(Split::Val)
@@ -161,7 +170,10 @@ mod tests {
                 for (split, share) in [(Split::Train, 0.7), (Split::Val, 0.15), (Split::Test, 0.15)]
                 {
                     let got = count(&rows, label, split);
-                    assert!((got as f64 - share * number as f64).abs() < 1.5, "{label} {split:?} {got}");
+                    assert!(
+                        (got as f64 - share * number as f64).abs() < 1.5,
+                        "{label} {split:?} {got}"
+                    );
                     assert!(got > 0, "{label} is missing in {split:?}");
                 }
             }

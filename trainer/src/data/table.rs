@@ -186,7 +186,9 @@ fn encode(rows: &[Row]) -> std::io::Result<Vec<u8>> {
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-const COLUMNS: [&str; 7] = ["path", "label", "width", "height", "mode", "sha256", "split"];
+const COLUMNS: [&str; 7] = [
+    "path", "label", "width", "height", "mode", "sha256", "split",
+];
 
 /// The classes of the rolling mill in their customary order.
 const KNOWN_CLASSES: [&str; 5] = [
@@ -227,7 +229,14 @@ mod tests {
 
     #[test]
     fn classes_of_the_mill_come_first() {
-        let labels = ["zebra", "overfill", "no_defect", "ant", "cracks", "overfill"];
+        let labels = [
+            "zebra",
+            "overfill",
+            "no_defect",
+            "ant",
+            "cracks",
+            "overfill",
+        ];
         assert_eq!(
             class_order(labels.into_iter()),
             ["no_defect", "cracks", "overfill", "ant", "zebra"]
@@ -273,7 +282,10 @@ mod tests {
     fn an_unknown_part_is_named_with_its_line() {
         let (_folder, path) = file("path,label,split\na.png,cracks,trian\n");
         let message = Table::read(&path).unwrap_err().to_string();
-        assert!(message.contains("trian") && message.contains("line: 2"), "{message}");
+        assert!(
+            message.contains("trian") && message.contains("line: 2"),
+            "{message}"
+        );
     }
 
     #[test]

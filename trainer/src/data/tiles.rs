@@ -118,6 +118,11 @@ impl Tiles {
         })
     }
 
+    /// The image file of each tile.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Number of tiles.
     pub fn len(&self) -> usize {
         self.files.len()

@@ -46,7 +46,11 @@ pub fn save(
 ) -> Result<(), TrainError> {
     let mut arrays = NamedArrays::new();
     for (name, array) in parameters::read(network)?.iter() {
-        arrays.insert(format!("{MODEL}{name}"), array.shape.clone(), array.data.clone())?;
+        arrays.insert(
+            format!("{MODEL}{name}"),
+            array.shape.clone(),
+            array.data.clone(),
+        )?;
     }
     optimiser.save(&mut arrays)?;
     let position = serde_json::to_string(&position)?;

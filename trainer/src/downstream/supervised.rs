@@ -8,24 +8,22 @@ use millsight_export::weights::NamedArrays;
 
 use super::adamw::AdamW;
 use super::checkpoint::{self, Position};
+use super::loss;
 use super::schedule::Schedule;
 use super::step::{self, Workers};
-use super::loss;
 use crate::TrainError;
+use crate::data::DataError;
 use crate::data::batches::{Batch, Pass, for_each};
 use crate::data::order;
 use crate::data::table::{Split, Table};
 use crate::data::tiles::{TileForm, Tiles};
-use crate::data::DataError;
 use crate::device::DeviceChoice;
 use crate::evaluate::metrics::{Confusion, most_probable};
 use crate::evaluate::predict::{self, Means};
 use crate::model::vit::Vit;
 use crate::model::{initial, parameters, pixels};
+use crate::run_folder::{ClassWeighting, EpochRecord, RunConfig, RunFolder, ValidationRecord};
 use crate::trained::Trained;
-use crate::run_folder::{
-    ClassWeighting, EpochRecord, RunConfig, RunFolder, ValidationRecord,
-};
 
 /// What a run is computed with; it decides the time, not the numbers.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +141,12 @@ pub fn train(
             seconds: begin.elapsed().as_secs_f64(),
         };
         run.append_log(&record)?;
-        checkpoint::save(&run.last(), &state.network, &state.optimiser, state.position)?;
+        checkpoint::save(
+            &run.last(),
+            &state.network,
+            &state.optimiser,
+            state.position,
+        )?;
         observe(Event::Complete {
             record: &record,
             best,

@@ -40,7 +40,9 @@ impl Confusion {
 
     /// Share of all samples that are right; 0 without samples.
     pub fn accuracy(&self) -> f64 {
-        let right: u64 = (0..self.classes()).map(|class| self.counts[class][class]).sum();
+        let right: u64 = (0..self.classes())
+            .map(|class| self.counts[class][class])
+            .sum();
         let all: u64 = self.counts.iter().flatten().sum();
         ratio(right, all)
     }

@@ -80,11 +80,7 @@ impl Report {
             self.tiles, self.split, self.accuracy, self.balanced_accuracy, self.macro_f1
         );
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{:width$}  precision  recall      F1  tiles",
-            "class"
-        );
+        let _ = writeln!(text, "{:width$}  precision  recall      F1  tiles", "class");
         for ClassReport { name, metrics } in &self.classes {
             let _ = writeln!(
                 text,
@@ -92,7 +88,10 @@ impl Report {
                 metrics.precision, metrics.recall, metrics.f1, metrics.support
             );
         }
-        let _ = writeln!(text, "\nconfusion (rows: true class, columns: predicted, same order)");
+        let _ = writeln!(
+            text,
+            "\nconfusion (rows: true class, columns: predicted, same order)"
+        );
         for (class, row) in self.classes.iter().zip(&self.confusion.counts) {
             let _ = write!(text, "{:width$}", class.name);
             for count in row {

@@ -85,8 +85,7 @@ impl ModuleVisitor for Reader {
             let name = self.path.name();
             let value = parameter.val();
             let shape = value.dims().to_vec();
-            let read = to_vec(value, &name)
-                .and_then(|data| Ok(arrays.insert(name, shape, data)?));
+            let read = to_vec(value, &name).and_then(|data| Ok(arrays.insert(name, shape, data)?));
             if let Err(error) = read {
                 self.result = Err(error);
             }

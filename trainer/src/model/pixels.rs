@@ -64,6 +64,9 @@ mod tests {
             &Device::flex(),
         );
         let got = to_vec(tensor, "input").unwrap();
-        assert_eq!(got, [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2]);
+        assert_eq!(
+            got,
+            [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.2, 0.2, 0.2]
+        );
     }
 }

@@ -50,7 +50,10 @@ pub fn split(folder: &Path) {
 
 /// Writes `split.csv` with every tile in both the training and the
 /// validation part.
-#[allow(dead_code, reason = "not every test file that shares this module needs it")]
+#[allow(
+    dead_code,
+    reason = "not every test file that shares this module needs it"
+)]
 pub fn split_all_into_train_and_val(folder: &Path) {
     let rows = index::folder(folder).unwrap().rows;
     let both = [Split::Train, Split::Val].into_iter().flat_map(|split| {

@@ -1,0 +1,178 @@
+//! `export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use millsight_export::engine::{EngineChoice, EngineRequest};
+use millsight_export::verify::DEFAULT_TOLERANCE;
+use millsight_trainer::data::table::Split;
+use millsight_trainer::model_export::{ExportSettings, Form, export, parity};
+use millsight_trainer::run_folder::RunFolder;
+use serde_json::json;
+
+use super::evaluate::{NetworkFile, source};
+use super::machine::MachineArgs;
+
+/// Write a trained network as the model file that the runtime loads.
+///
+/// The file is ONNX with a model card inside: classes, input, preprocessing,
+/// thresholds, where it comes from and how good it is (the figures that
+/// `evaluate --run` has left in the run's folder). Before it is written, real
+/// tiles go through it on an engine, and its logits must equal the trainer's.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    network: NetworkFile,
+    /// Model file to write.
+    #[arg(short, long, value_name = "ONNX")]
+    out: PathBuf,
+    /// Name of the model, for people [default: that of the file].
+    #[arg(long)]
+    name: Option<String>,
+    /// What the file takes. A folded one takes raw grey tiles and moves a
+    /// twelfth of the bytes [default: folded for grey tiles].
+    #[arg(long)]
+    form: Option<Form>,
+    /// Flag a defect class from this probability on (0 to 1) instead of when
+    /// it is the most probable class. May be given for each class.
+    #[arg(long = "threshold", value_name = "CLASS=P", value_parser = threshold)]
+    thresholds: Vec<(String, f32)>,
+    /// Tiles of the test part with which the file is checked.
+    #[arg(long, default_value_t = 32)]
+    samples: usize,
+    /// Largest difference of a logit that is tolerated.
+    #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
+    tolerance: f32,
+    /// Engine for the check.
+    #[arg(long, default_value = "auto")]
+    engine: EngineName,
+    /// ONNX Runtime's library [default: searched for].
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+    /// Another table than that of the run.
+    #[arg(long, value_name = "CSV")]
+    table: Option<PathBuf>,
+    /// Folder to which the table's paths are relative [default: that of the
+    /// run, or of --table].
+    #[arg(long, value_name = "FOLDER")]
+    data_root: Option<PathBuf>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum EngineName {
+    /// ONNX Runtime where its library is found, else the embedded engine.
+    Auto,
+    /// ONNX Runtime.
+    Onnxruntime,
+    /// The engine inside this program.
+    Embedded,
+}
+
+fn threshold(text: &str) -> Result<(String, f32), String> {
+    let (class, value) = text
+        .split_once('=')
+        .ok_or("expected CLASS=P, for example cracks=0.3")?;
+    let value: f32 = value
+        .parse()
+        .map_err(|_| format!("`{value}` is not a number"))?;
+    if !(0.0..=1.0).contains(&value) {
+        return Err(format!("{value} is not a probability from 0 to 1"));
+    }
+    Ok((class.to_owned(), value))
+}
+
+impl ExportArgs {
+    pub fn run(&self) -> Result<()> {
+        let (trained, run) = self.network.load()?;
+        let name = match (&self.name, self.out.file_stem()) {
+            (Some(name), _) => name.clone(),
+            (None, Some(stem)) => stem.to_string_lossy().into_owned(),
+            (None, None) => return Err(miette!("{} is not a file name", self.out.display())),
+        };
+        let settings = ExportSettings {
+            name,
+            form: self.form.unwrap_or(match trained.config.colour.channels() {
+                1 => Form::Folded,
+                _ => Form::Normalised,
+            }),
+            thresholds: self.thresholds.iter().cloned().collect(),
+            created: jiff::Timestamp::now()
+                .round(jiff::Unit::Second)
+                .into_diagnostic()?
+                .to_string(),
+            reports: match &run {
+                Some(run) => reports(run)?,
+                None => Vec::new(),
+            },
+            source: source(&trained, &self.table, &self.data_root, Split::Test),
+            samples: self.samples,
+            tolerance: self.tolerance,
+            engine: EngineRequest {
+                choice: match self.engine {
+                    EngineName::Auto => EngineChoice::Auto,
+                    EngineName::Onnxruntime => EngineChoice::OnnxRuntime,
+                    EngineName::Embedded => EngineChoice::Embedded,
+                },
+                library: self.onnxruntime.clone(),
+                ..EngineRequest::default()
+            },
+        };
+        let model = export(&trained, &settings, self.machine.machine()).into_diagnostic()?;
+        model.save(&self.out).into_diagnostic()?;
+        let parity = parity(&model);
+        if self.json {
+            println!(
+                "{}",
+                json!({
+                    "model": self.out,
+                    "sha256": model.sha256,
+                    "bytes": model.onnx.len(),
+                    "parity": parity,
+                    "metrics": model.card.provenance.metrics,
+                })
+            );
+            return Ok(());
+        }
+        println!(
+            "{}: {} bytes, sha256 {}",
+            self.out.display(),
+            model.onnx.len(),
+            model.sha256
+        );
+        if let Some(parity) = parity {
+            println!(
+                "{} tiles on {}: logits differ by at most {:.1e} (tolerated {:.1e})",
+                parity.samples, parity.engine, parity.max_abs, parity.tolerance
+            );
+        }
+        if model.card.provenance.metrics.is_empty() {
+            eprintln!("the card has no figures: run `millsight-train evaluate --run RUN` before");
+        }
+        Ok(())
+    }
+}
+
+/// The evaluations that lie in the run's folder.
+fn reports(run: &RunFolder) -> Result<Vec<millsight_trainer::evaluate::report::Report>> {
+    let mut reports = Vec::new();
+    for split in [Split::Train, Split::Val, Split::Test] {
+        let path = run.evaluation(split.name());
+        if !path.exists() {
+            continue;
+        }
+        let text = std::fs::read(&path)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot read {}", path.display()))?;
+        let report = serde_json::from_slice(&text)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("{} is not an evaluation", path.display()))?;
+        reports.push(report);
+    }
+    Ok(reports)
+}

@@ -1,0 +1,226 @@
+//! A trained network as the model file that the runtime loads.
+
+use std::collections::BTreeMap;
+
+use millsight_export::card::{
+    ElementType, InputSpec, ModelCard, NO_DEFECT, OutputKind, OutputSpec, Parity, Provenance,
+};
+use millsight_export::engine::{self, EngineRequest};
+use millsight_export::graph::vit::{INPUT, OUTPUT};
+use millsight_export::graph::{InputForm, vit_classifier};
+use millsight_export::model_file::ModelFile;
+use millsight_export::preprocess::{Preprocessor, load_image};
+use millsight_export::verify::{self, Reference, ReferenceInput};
+
+use crate::TrainError;
+use crate::data::DataError;
+use crate::data::table::Table;
+use crate::data::tiles::{Colour, TileForm, Tiles};
+use crate::downstream::supervised::Machine;
+use crate::evaluate::Source;
+use crate::evaluate::predict::{self, Means};
+use crate::evaluate::report::Report;
+use crate::model::vit::Vit;
+use crate::trained::Trained;
+
+/// What the model file takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// Raw grey levels, `u8` `[N, 1, height, width]`; replication to three
+    /// channels, scaling and normalisation are folded into the patch
+    /// embedding.
+    Folded,
+    /// Normalised values, `f32` `[N, 3, height, width]`.
+    Normalised,
+}
+
+/// What is exported, and how it is checked.
+#[derive(Debug, Clone)]
+pub struct ExportSettings {
+    /// Name of the model, for people.
+    pub name: String,
+    /// What the file takes.
+    pub form: Form,
+    /// Least probability, 0 to 1, at which a defect class is flagged.
+    pub thresholds: BTreeMap<String, f32>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Figures for the card.
+    pub reports: Vec<Report>,
+    /// Where tiles for the check come from.
+    pub source: Source,
+    /// How many tiles are checked; all when there are fewer.
+    pub samples: usize,
+    /// Largest difference of a logit that is tolerated.
+    pub tolerance: f32,
+    /// The engine that runs the check.
+    pub engine: EngineRequest,
+}
+
+/// Makes the model file and checks it: the engine must give the trainer's
+/// logits for real tiles. Nothing is written.
+///
+/// # Errors
+/// When the network has no such form, a tile cannot be read, no engine runs
+/// the graph, or a logit differs by more than the tolerance.
+pub fn export(
+    trained: &Trained,
+    settings: &ExportSettings,
+    machine: Machine,
+) -> Result<ModelFile, TrainError> {
+    let config = &trained.config;
+    if settings.form == Form::Folded && config.colour == Colour::Rgb {
+        return Err(TrainError::FoldedColour);
+    }
+    let card = card(trained, settings)?;
+    let form = match settings.form {
+        Form::Folded => InputForm::FoldedGrey {
+            mean: config.preprocessing.mean,
+            std: config.preprocessing.std,
+        },
+        Form::Normalised => InputForm::Normalised,
+    };
+    let graph = vit_classifier(&config.network, &trained.weights, form)
+        .map_err(crate::model::ModelError::from)?;
+    let model = ModelFile::from_graph(graph, card)?;
+    let reference = reference(trained, settings, &model.card, machine)?;
+    let mut started = engine::start(&model, &settings.engine, 1)?;
+    let engine = &mut started.engines[0];
+    Ok(verify::verified(
+        engine.as_mut(),
+        &model,
+        &reference,
+        settings.tolerance,
+    )?)
+}
+
+/// The parity that [`export`] has put into a card.
+pub fn parity(model: &ModelFile) -> Option<&Parity> {
+    model.card.provenance.parity.as_ref()
+}
+
+fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, TrainError> {
+    let config = &trained.config;
+    let mut defects = config.classes.iter().filter(|class| *class != NO_DEFECT);
+    for class in settings.thresholds.keys() {
+        if !defects.clone().any(|defect| defect == class) {
+            return Err(TrainError::UnknownClass {
+                class: class.clone(),
+                known: defects.by_ref().cloned().collect(),
+            });
+        }
+    }
+    let mut metrics = BTreeMap::new();
+    // Figures of other weights would be false.
+    let fitting = |report: &&Report| report.weights_sha256 == trained.sha256;
+    for report in settings.reports.iter().filter(fitting) {
+        for (name, value) in [
+            ("accuracy", report.accuracy),
+            ("balanced_accuracy", report.balanced_accuracy),
+            ("macro_f1", report.macro_f1),
+        ] {
+            metrics.insert(format!("{}.{name}", report.split), value);
+        }
+        for class in &report.classes {
+            let name = format!("{}.recall.{}", report.split, class.name);
+            metrics.insert(name, class.metrics.recall);
+            let name = format!("{}.precision.{}", report.split, class.name);
+            metrics.insert(name, class.metrics.precision);
+        }
+    }
+    let (channels, element) = match settings.form {
+        Form::Folded => (1, ElementType::U8),
+        Form::Normalised => (3, ElementType::F32),
+    };
+    Ok(ModelCard {
+        schema: ModelCard::SCHEMA,
+        name: settings.name.clone(),
+        architecture: "vit".into(),
+        classes: config.classes.clone(),
+        input: InputSpec {
+            name: INPUT.into(),
+            width: config.network.image_width,
+            height: config.network.image_height,
+            channels,
+            element,
+        },
+        output: OutputSpec {
+            name: OUTPUT.into(),
+            kind: OutputKind::Logits,
+        },
+        preprocessing: config.preprocessing.clone(),
+        thresholds: settings.thresholds.clone(),
+        provenance: Provenance {
+            git_revision: config.git_revision.clone(),
+            command: config.command.clone(),
+            seed: Some(config.seed),
+            data_sha256: config.table_sha256.clone(),
+            created: settings.created.clone(),
+            metrics,
+            parity: None,
+        },
+    })
+}
+
+/// Tiles spread evenly over the source, with the trainer's own logits.
+fn reference(
+    trained: &Trained,
+    settings: &ExportSettings,
+    card: &ModelCard,
+    machine: Machine,
+) -> Result<Reference, TrainError> {
+    let config = &trained.config;
+    let table = Table::read(&settings.source.table)?;
+    let rows = table.part(settings.source.split)?;
+    let samples = settings.samples.clamp(1, rows.len());
+    let rows: Vec<_> = (0..samples)
+        .map(|sample| rows[sample * rows.len() / samples].clone())
+        .collect();
+    let tiles = Tiles::new(
+        &rows,
+        &config.classes,
+        &settings.source.data_root,
+        TileForm::of(&config.network, config.colour),
+        0,
+        &settings.source.table,
+    )?;
+    let device = machine.device.open()?;
+    let network = Vit::from_weights(&config.network, &trained.weights, &device)?;
+    let means = Means {
+        device: &device,
+        workers: &machine.compute()?,
+        loaders: &machine.loaders()?,
+        shard_size: config.shard_size,
+        batch_size: samples,
+    };
+    let all: Vec<usize> = (0..samples).collect();
+    let logits = predict::logits(&network, &tiles, &all, &config.preprocessing, means, |_| {})?;
+    Ok(Reference {
+        input: input(&tiles, card)?,
+        logits,
+        samples,
+    })
+}
+
+/// The tiles as the runtime will prepare them, by what the card says.
+fn input(tiles: &Tiles, card: &ModelCard) -> Result<ReferenceInput, TrainError> {
+    let mut preprocessor = Preprocessor::new(&card.input, &card.preprocessing);
+    let size = preprocessor.output_len();
+    let images = tiles.files().iter().map(|file| load_image(file));
+    match card.input.element {
+        ElementType::U8 => {
+            let mut levels = vec![0; tiles.len() * size];
+            for (image, levels) in images.zip(levels.chunks_exact_mut(size)) {
+                preprocessor.prepare_u8(image.map_err(DataError::Tile)?.view(), levels)?;
+            }
+            Ok(ReferenceInput::U8(levels))
+        }
+        ElementType::F32 => {
+            let mut values = vec![0.0; tiles.len() * size];
+            for (image, values) in images.zip(values.chunks_exact_mut(size)) {
+                preprocessor.prepare_f32(image.map_err(DataError::Tile)?.view(), values)?;
+            }
+            Ok(ReferenceInput::F32(values))
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The walk from a folder to a model file, through the program.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod tiles;
+
+use std::path::Path;
+
+use assert_cmd::Command;
+use millsight_export::card::ElementType;
+use millsight_export::model_file::ModelFile;
+use predicates::prelude::predicate;
+use predicates::str::contains;
+use serde_json::Value;
+
+fn program() -> Command {
+    Command::cargo_bin("millsight-train").unwrap()
+}
+
+/// Runs the program, which must succeed, and reads its line of JSON.
+fn json(arguments: &[&str]) -> Value {
+    let output = program().args(arguments).arg("--json").assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn from_a_folder_to_a_model_file() {
+    let data = tiles::folder(&[("no_defect", 30), ("cracks", 15), ("overfill", 15)], 40);
+    let out = tempfile::tempdir().unwrap();
+    let (index, split) = (data.path().join("index.csv"), data.path().join("split.csv"));
+    let run = out.path().join("run");
+
+    let indexed = json(&["index", text(data.path())]);
+    assert_eq!(indexed["tiles"], 60);
+    assert_eq!(indexed["classes"]["cracks"], 15);
+    let parts = json(&["split", text(&index), "--seed", "3"]);
+    assert_eq!(parts["classes"]["no_defect"]["train"], 21);
+
+    let small = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --mlp-ratio 2 \
+                 --epochs 12 --batch-size 8 --learning-rate 2e-3 --augment flips --seed 4";
+    let mut train = vec!["train", text(&split), "--out", text(&run)];
+    train.extend(small.split_whitespace());
+    let trained = json(&train);
+    assert_eq!(trained["epochs"], 12);
+    program()
+        .args(&train)
+        .assert()
+        .code(1)
+        .stderr(contains("--resume"));
+    // Nothing is left to do, so that a resumed run ends where it was.
+    assert_eq!(
+        json(&["train", "--resume", text(&run)])["best"],
+        trained["best"]
+    );
+
+    let predictions = out.path().join("predictions.csv");
+    let report = json(&[
+        "evaluate",
+        "--run",
+        text(&run),
+        "--predictions",
+        text(&predictions),
+    ]);
+    assert_eq!(report["tiles"], 9);
+    assert!(
+        report["balanced_accuracy"].as_f64().unwrap() > 0.6,
+        "{report}"
+    );
+    let table = std::fs::read_to_string(&predictions).unwrap();
+    let mut lines = table.lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        "path,label,predicted,logit_no_defect,logit_cracks,logit_overfill"
+    );
+    assert_eq!(lines.count(), 9);
+
+    let model = out.path().join("small.onnx");
+    let mut export = vec!["export", "--run", text(&run), "--out", text(&model)];
+    export.extend(["--threshold", "cracks=0.25", "--engine", "embedded"]);
+    let exported = json(&export);
+    assert!(
+        exported["parity"]["max_abs"].as_f64().unwrap() < 1e-3,
+        "{exported}"
+    );
+    let folded = ModelFile::load(&model, None).unwrap();
+    let card = &folded.card;
+    assert_eq!(card.name, "small");
+    assert_eq!(card.classes, ["no_defect", "cracks", "overfill"]);
+    assert_eq!(
+        (card.input.channels, card.input.element),
+        (1, ElementType::U8)
+    );
+    assert_eq!(card.thresholds["cracks"], 0.25);
+    assert_eq!(card.provenance.seed, Some(4));
+    assert_eq!(
+        card.provenance.metrics["test.balanced_accuracy"],
+        report["balanced_accuracy"].as_f64().unwrap()
+    );
+    assert!(
+        card.provenance
+            .command
+            .starts_with("millsight-train train ")
+    );
+    assert_eq!(card.provenance.parity.as_ref().unwrap().samples, 9);
+
+    export.extend(["--form", "normalised"]);
+    json(&export);
+    let normalised = ModelFile::load(&model, None).unwrap();
+    assert_eq!(normalised.card.input.channels, 3);
+    assert_eq!(normalised.card.input.element, ElementType::F32);
+
+    // A check that fails leaves the file that was there.
+    let before = std::fs::read(&model).unwrap();
+    export.extend(["--tolerance", "0"]);
+    program()
+        .args(&export)
+        .assert()
+        .code(1)
+        .stderr(contains("was not written"));
+    assert_eq!(std::fs::read(&model).unwrap(), before);
+    export.extend(["--threshold", "rust=0.5"]);
+    program()
+        .args(&export)
+        .assert()
+        .code(1)
+        .stderr(contains("cracks, overfill"));
+}
+
+#[test]
+fn failures_have_a_message_and_code_1() {
+    let empty = tempfile::tempdir().unwrap();
+    let one = tiles::folder(&[("cracks", 20)], 32);
+    tiles::split(one.path());
+    let table = one.path().join("split.csv");
+    let run = empty.path().join("run");
+    let fails = |arguments: &[&str], message: &str| {
+        program()
+            .args(arguments)
+            .assert()
+            .code(1)
+            .stdout(predicate::str::is_empty())
+            .stderr(contains(message));
+    };
+    fails(&["index", text(empty.path())], "holds no images");
+    fails(&["index", "/nowhere"], "/nowhere");
+    fails(&["split", "/nowhere/index.csv"], "/nowhere/index.csv");
+    fails(
+        &["train", text(&table), "--out", text(&run)],
+        "only the class",
+    );
+    fails(
+        &["evaluate", "--run", text(empty.path())],
+        "not a run folder",
+    );
+    fails(&["evaluate", "--weights", text(&table)], "split.csv");
+    let gpu = [
+        "train",
+        text(&table),
+        "--out",
+        text(&run),
+        "--device",
+        "cuda",
+    ];
+    if !cfg!(feature = "cuda") {
+        fails(&gpu, "CUDA");
+    }
+}
+
+#[test]
+fn wrong_usage_has_code_2() {
+    for arguments in [
+        &["train"][..],
+        &["train", "table.csv"],
+        &["train", "table.csv", "--out", "run", "--device", "gpu"],
+        &["train", "--resume", "run", "--out", "other"],
+        &[
+            "export",
+            "--run",
+            "r",
+            "--out",
+            "m.onnx",
+            "--threshold",
+            "cracks=2",
+        ],
+        &["evaluate"],
+        &["evaluate", "--run", "r", "--weights", "w"],
+        &["frobnicate"],
+    ] {
+        program().args(arguments).assert().code(2);
+    }
+}
+
+#[test]
+fn completions_name_the_commands() {
+    program()
+        .args(["completions", "bash"])
+        .assert()
+        .success()
+        .stdout(contains("evaluate"));
+}
