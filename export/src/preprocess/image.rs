@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 
-/// Largest number of pixels of a file that is read: 64 Mi lines of 4 pixels,
-/// or 65,536 lines of 4096.
+/// Largest number of pixels of a file that is read: 65,536 lines of 4096.
 const LARGEST_IMAGE: u64 = 1 << 28;
 
 /// An 8-bit image, grey or RGB.
@@ -176,8 +175,10 @@ pub fn load_image(path: &Path) -> Result<Image, LoadImageError> {
         .map_err(read)?
         .with_guessed_format()
         .map_err(read)?;
-    // The number of pixels is limited below, before anything is decoded.
-    reader.limits(Limits::no_limits());
+    let mut limits = Limits::no_limits();
+    // Room for pixels of four 16-bit channels.
+    limits.max_alloc = Some(LARGEST_IMAGE * 8);
+    reader.limits(limits);
     let decoder = reader.into_decoder().map_err(decode)?;
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 || u64::from(width) * u64::from(height) > LARGEST_IMAGE {
