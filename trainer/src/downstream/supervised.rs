@@ -110,8 +110,10 @@ pub fn train(
     mut observe: impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
     check(config)?;
+    // A missing GPU is reported before any file is read.
+    let device = machine.device.open()?;
     let (train, val) = data(config, machine)?;
-    let mut state = State::new(run, config, machine, &train)?;
+    let mut state = State::new(run, config, machine, device, &train)?;
     let loaders = machine.loaders()?;
     for epoch in state.position.epochs..config.epochs {
         let begin = Instant::now();
@@ -245,9 +247,9 @@ impl State {
         run: &RunFolder,
         config: &RunConfig,
         machine: Machine,
+        device: Device,
         train: &Tiles,
     ) -> Result<Self, TrainError> {
-        let device = machine.device.open()?;
         let training_device = device.clone().autodiff();
         let saved = match run.last().exists() {
             true => Some(checkpoint::load(&run.last())?),
