@@ -253,6 +253,9 @@ pub struct Provenance {
     pub seed: Option<u64>,
     /// SHA-256 of the training data's index.
     pub data_sha256: String,
+    /// SHA-256 of the file of weights that the training began with; absent
+    /// when it began with random ones.
+    pub initial_weights_sha256: Option<String>,
     /// When it was made, RFC 3339.
     pub created: String,
     /// Metrics by name (for example `test.balanced_accuracy`), 0 to 1.

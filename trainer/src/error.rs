@@ -70,13 +70,21 @@ pub enum TrainError {
         /// What is missing or wrong.
         reason: String,
     },
-    /// The data changed between a run's beginning and its continuation.
+    /// Initial weights that do not fit.
+    #[error("the network cannot begin with {}: {reason}", path.display())]
+    Initial {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit and what to do.
+        reason: String,
+    },
+    /// A file changed between a run's beginning and its continuation.
     #[error(
-        "{} is not the table with which the run began (SHA-256 {got} instead of {expected}); \
+        "{} is not the file with which the run began (SHA-256 {got} instead of {expected}); \
          restore it or start a new run", path.display()
     )]
-    DataChanged {
-        /// The table.
+    FileChanged {
+        /// The file.
         path: PathBuf,
         /// Its hash now.
         got: String,

@@ -2,7 +2,7 @@
 //! tiles to a model file for the line.
 //!
 //! The walk: [`data`] turns a folder into tables and batches, [`model`] is the
-//! network, [`downstream`] trains it, [`evaluate`] says how good it is,
+//! network, [`weights`] brings weights from elsewhere, [`downstream`] trains it, [`evaluate`] says how good it is,
 //! [`model_export`] writes the file that the runtime loads. A run is a folder:
 //! [`run_folder`].
 
@@ -16,5 +16,6 @@ pub mod model_export;
 pub mod provenance;
 pub mod run_folder;
 pub mod trained;
+pub mod weights;
 
 pub use error::TrainError;

@@ -155,6 +155,10 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
             command: config.command.clone(),
             seed: Some(config.seed),
             data_sha256: config.table_sha256.clone(),
+            initial_weights_sha256: config
+                .initial_weights
+                .as_ref()
+                .map(|file| file.sha256.clone()),
             created: settings.created.clone(),
             metrics,
             parity: None,

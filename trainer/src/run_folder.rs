@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use millsight_export::card::Preprocessing;
 use millsight_export::durable::replace_file;
 use millsight_export::graph::VitSpec;
+use millsight_export::weights::NamedArrays;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::TrainError;
 use crate::data::augment::Augmentation;
@@ -41,6 +43,8 @@ pub struct RunConfig {
     pub table_sha256: String,
     /// Folder to which the paths of the table are relative.
     pub data_root: PathBuf,
+    /// File whose weights the run began with.
+    pub initial_weights: Option<InitialWeights>,
     /// Passes over the training part.
     pub epochs: usize,
     /// Tiles in an optimiser step.
@@ -70,6 +74,51 @@ pub struct RunConfig {
     pub git_revision: String,
     /// The command line.
     pub command: String,
+}
+
+/// A file of weights that a run begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitialWeights {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+impl InitialWeights {
+    /// A file as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> Result<Self, TrainError> {
+        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            sha256: hex::encode(Sha256::digest(&bytes)),
+        })
+    }
+
+    /// The arrays of the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, changed since, or is no safetensors file.
+    pub(crate) fn read(&self) -> Result<NamedArrays, TrainError> {
+        let path = &self.path;
+        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
+        let got = hex::encode(Sha256::digest(&bytes));
+        if got != self.sha256 {
+            return Err(TrainError::FileChanged {
+                path: path.clone(),
+                got,
+                expected: self.sha256.clone(),
+            });
+        }
+        Ok(NamedArrays::from_bytes(
+            &bytes,
+            &path.display().to_string(),
+        )?)
+    }
 }
 
 /// Weights of the classes in the loss.

@@ -38,6 +38,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
         table: table.path,
         table_sha256: table.sha256,
         data_root: data.to_path_buf(),
+        initial_weights: None,
         epochs,
         batch_size: 8,
         learning_rate: 2e-3,

@@ -90,6 +90,7 @@ fn json_keeps_every_field() {
         command: "millsight-train".into(),
         seed: Some(u64::MAX),
         data_sha256: "00".into(),
+        initial_weights_sha256: Some("01".into()),
         created: "2026-01-01T00:00:00Z".into(),
         metrics: BTreeMap::from([("test.macro_f1".into(), 0.1)]),
         parity: Some(Parity {

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::source::LineBlock;
 use crate::source::recording::{Header, RecordingWriter};
 use crate::source::simulator::{
-    ClassShares, Material, SimulatorSettings, Strip, TileSetSettings, write_tiles,
+    ClassShares, Material, SimulatorSettings, Strip, TILE, TileSetSettings, write_tiles,
 };
 
 /// Lines written to a recording at once.
@@ -40,13 +40,19 @@ pub struct Arguments {
     #[arg(long, requires = "strip")]
     metres: Option<f64>,
 
-    /// Write this many tiles of 512×512 pixels into class folders.
+    /// Write this many tiles into class folders.
     #[arg(long, value_name = "N", requires = "out")]
     tiles: Option<usize>,
 
     /// Folder for the tiles.
     #[arg(long, value_name = "DIR", requires = "tiles")]
     out: Option<PathBuf>,
+
+    /// Side of the images in pixels, 64 to 512. Below 512 each is a part of a
+    /// tile, at the same scale, that shows its defect: good to begin training
+    /// on.
+    #[arg(long, value_name = "PIXELS", default_value_t = TILE, conflicts_with = "strip")]
+    side: usize,
 
     /// Seed: the same seed gives the same bytes.
     #[arg(long, default_value_t = 1)]
@@ -193,6 +199,7 @@ fn tile_set(arguments: &Arguments, tiles: usize, folder: &Path, json: bool) -> m
         seed: arguments.seed,
         class_shares: arguments.shares,
         material: arguments.material.map(Material::from),
+        side: arguments.side,
         ..TileSetSettings::default()
     };
     let bar = progress(tiles as u64, "tiles", json);

@@ -1,9 +1,11 @@
 //! Progress on standard error: bars on a terminal, else plain lines.
 
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millsight_trainer::downstream::supervised::Event;
+use millsight_trainer::weights::initialise::Adoption;
 
 const TEMPLATE: &str = "{prefix:>10} {wide_bar} {pos}/{len} tiles, {per_sec}, {eta} left{msg}";
 
@@ -35,6 +37,7 @@ impl TrainingProgress {
     /// Takes an event of the run.
     pub fn observe(&mut self, event: Event<'_>) {
         match event {
+            Event::Initialised { file, adoption } => report_adoption(file, adoption),
             Event::Epoch { epoch, tiles } => {
                 self.bar = bar("training", tiles);
                 self.bar
@@ -63,6 +66,26 @@ impl TrainingProgress {
                     if best { "  (best)" } else { "" },
                 );
             }
+        }
+    }
+}
+
+/// Says what the network took from a file and what it did not.
+fn report_adoption(file: &Path, adoption: &Adoption) {
+    eprintln!("begins with the weights of {}", file.display());
+    if let Some([rows, columns]) = adoption.resampled_from {
+        eprintln!("  positions resampled from {rows} x {columns} patches");
+    }
+    for (what, names) in [
+        ("not in the file, begins anew", &adoption.missing),
+        (
+            "for other classes in the file, begins anew",
+            &adoption.other_classes,
+        ),
+        ("unknown to the network, left out", &adoption.unknown),
+    ] {
+        if !names.is_empty() {
+            eprintln!("  {what}: {}", names.join(", "));
         }
     }
 }

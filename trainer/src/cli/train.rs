@@ -14,7 +14,7 @@ use millsight_trainer::downstream::adamw::AdamWConfig;
 use millsight_trainer::downstream::supervised;
 use millsight_trainer::model::presets::Preset;
 use millsight_trainer::provenance;
-use millsight_trainer::run_folder::{ClassWeighting, RunConfig, RunFolder};
+use millsight_trainer::run_folder::{ClassWeighting, InitialWeights, RunConfig, RunFolder};
 use serde_json::json;
 
 use super::machine::MachineArgs;
@@ -138,6 +138,11 @@ impl NetworkArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 struct RecipeArgs {
+    /// Begin with the weights of this safetensors file (timm's names), for
+    /// example the best.safetensors of another run. Positions are resampled to
+    /// the image size; what is missing or unknown is listed.
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
     /// Passes over the training part.
     #[arg(long, default_value_t = 50)]
     epochs: usize,
@@ -274,6 +279,11 @@ impl TrainArgs {
             table: absolute(path)?,
             table_sha256: table.sha256,
             data_root: root,
+            initial_weights: recipe
+                .init
+                .as_deref()
+                .map(|file| InitialWeights::of(&absolute(file)?).into_diagnostic())
+                .transpose()?,
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
             learning_rate: recipe.learning_rate,

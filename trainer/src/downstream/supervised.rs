@@ -1,5 +1,6 @@
 //! The supervised loop over epochs.
 
+use std::path::Path;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -24,6 +25,7 @@ use crate::model::vit::Vit;
 use crate::model::{initial, parameters, pixels};
 use crate::run_folder::{ClassWeighting, EpochRecord, RunConfig, RunFolder, ValidationRecord};
 use crate::trained::Trained;
+use crate::weights::initialise::{self, Adoption};
 
 /// What a run is computed with; it decides the time, not the numbers.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +70,13 @@ impl Machine {
 /// What happens during a run, for whoever shows it.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
+    /// The network begins with the weights of a file.
+    Initialised {
+        /// The file.
+        file: &'a Path,
+        /// What fitted and what did not.
+        adoption: &'a Adoption,
+    },
     /// An epoch begins.
     Epoch {
         /// Counted from 1.
@@ -113,7 +122,7 @@ pub fn train(
     // A missing GPU is reported before any file is read.
     let device = machine.device.open()?;
     let (train, val) = data(config, machine)?;
-    let mut state = State::new(run, config, machine, device, &train)?;
+    let mut state = State::new(run, config, machine, device, &train, &mut observe)?;
     let loaders = machine.loaders()?;
     for epoch in state.position.epochs..config.epochs {
         let begin = Instant::now();
@@ -195,7 +204,7 @@ fn check(config: &RunConfig) -> Result<(), TrainError> {
 fn data(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainError> {
     let table = Table::read(&config.table)?;
     if table.sha256 != config.table_sha256 {
-        return Err(TrainError::DataChanged {
+        return Err(TrainError::FileChanged {
             path: config.table.clone(),
             got: table.sha256,
             expected: config.table_sha256.clone(),
@@ -249,6 +258,7 @@ impl State {
         machine: Machine,
         device: Device,
         train: &Tiles,
+        observe: &mut impl FnMut(Event<'_>),
     ) -> Result<Self, TrainError> {
         let training_device = device.clone().autodiff();
         let saved = match run.last().exists() {
@@ -257,7 +267,19 @@ impl State {
         };
         let weights: NamedArrays = match &saved {
             Some(saved) => saved.weights.clone(),
-            None => initial::vit(&config.network, config.layer_scale, config.seed)?,
+            None => {
+                let mut weights = initial::vit(&config.network, config.layer_scale, config.seed)?;
+                if let Some(file) = &config.initial_weights {
+                    let given = file.read()?;
+                    let adoption =
+                        initialise::adopt(&mut weights, &config.network, &given, &file.path)?;
+                    observe(Event::Initialised {
+                        file: &file.path,
+                        adoption: &adoption,
+                    });
+                }
+                weights
+            }
         };
         let network = Vit::from_weights(&config.network, &weights, &training_device)?;
         let mut optimiser = AdamW::new(config.optimiser, &network, &device);

@@ -84,30 +84,38 @@ pub(super) fn anchor_columns(piece: &Piece) -> (f32, f32) {
 /// columns beside the material or the camera line do not count.
 pub(super) fn sight(placed: &Placed, piece: &Piece, end: u64) -> Sighting {
     let mut sighting = Sighting::new();
-    let width = piece.profile.len() as i64;
     for row in 0..placed.stamp.height {
         let line = placed.line + row as u64;
         if line >= end {
             break;
         }
-        let left = piece.left(line).round() as i64;
-        let pixels = placed
-            .stamp
-            .row(row)
-            .iter()
-            .enumerate()
-            .filter(|(_, delta)| delta.abs() >= placed.stamp.visible_from)
-            .map(|(index, delta)| (placed.column + index as i64, delta.abs()))
-            .filter(|(column, _)| (0..width).contains(column))
-            .filter(|&(column, delta)| {
-                delta * piece.level * piece.profile[column as usize] >= MINIMUM_CHANGE
-            })
-            .map(|(column, _)| column + left)
-            .filter(|pixel| (0..piece.pixels as i64).contains(pixel))
-            .map(|pixel| pixel as usize);
-        sighting.line(line, pixels);
+        sighting.line(line, visible_pixels(placed, piece, row));
     }
     sighting
+}
+
+/// Camera pixels at which the camera sees a row of a placed stamp.
+pub(super) fn visible_pixels(
+    placed: &Placed,
+    piece: &Piece,
+    row: usize,
+) -> impl Iterator<Item = usize> {
+    let width = piece.profile.len() as i64;
+    let left = piece.left(placed.line + row as u64).round() as i64;
+    placed
+        .stamp
+        .row(row)
+        .iter()
+        .enumerate()
+        .filter(|(_, delta)| delta.abs() >= placed.stamp.visible_from)
+        .map(|(index, delta)| (placed.column + index as i64, delta.abs()))
+        .filter(move |(column, _)| (0..width).contains(column))
+        .filter(|&(column, delta)| {
+            delta * piece.level * piece.profile[column as usize] >= MINIMUM_CHANGE
+        })
+        .map(move |(column, _)| column + left)
+        .filter(|pixel| (0..piece.pixels as i64).contains(pixel))
+        .map(|pixel| pixel as usize)
 }
 
 /// For each tile column of a row of tiles, whether it shows enough material.

@@ -36,6 +36,7 @@ mod surface;
 mod texture;
 mod tiles;
 pub mod truth;
+mod window;
 
 #[cfg(test)]
 mod tests;

@@ -406,6 +406,47 @@ fn tiles_do_not_depend_on_threads_or_count() {
 }
 
 #[test]
+fn smaller_images_are_parts_of_the_tiles_that_show_the_defect() {
+    let whole = TileSetSettings {
+        seed: 4,
+        class_shares: ClassShares::BALANCED,
+        ..TileSetSettings::default()
+    };
+    let part = TileSetSettings {
+        side: 192,
+        ..whole.clone()
+    };
+    let (tiles, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write_tiles(tiles.path(), 24, &whole, &|_| ()).unwrap();
+    write_tiles(parts.path(), 24, &part, &|_| ()).unwrap();
+    let truth = fs::read(parts.path().join("truth.json")).unwrap();
+    let truth: serde_json::Value = serde_json::from_slice(&truth).unwrap();
+    for tile in truth["tiles"].as_array().unwrap() {
+        let tile: TileTruth = serde_json::from_value(tile.clone()).unwrap();
+        let open = |folder: &Path| image::open(folder.join(&tile.file)).unwrap().into_luma8();
+        let (image, whole) = (open(parts.path()), open(tiles.path()));
+        assert_eq!((image.width(), image.height()), (192, 192));
+        let (line, pixel) = tile.offset;
+        let cut = image::imageops::crop_imm(&whole, pixel as u32, line as u32, 192, 192);
+        assert!(
+            cut.to_image() == image,
+            "{} is no part of its tile",
+            tile.file
+        );
+        if let Some(defect) = tile.defect {
+            let first_line = tile.row * 512 + line as u64;
+            let first_pixel = tile.column * 512 + pixel;
+            assert!(defect.first_line < first_line + 192 && first_line <= defect.last_line);
+            assert!(defect.first_pixel < first_pixel + 192 && first_pixel <= defect.last_pixel);
+        }
+    }
+    let error = TileSetSettings { side: 513, ..whole }
+        .validate()
+        .unwrap_err();
+    assert!(error.to_string().contains("`side` is 513"), "{error}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("occupied");

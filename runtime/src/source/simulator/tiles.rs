@@ -15,16 +15,24 @@ use super::TILE;
 use super::camera::{CameraScratch, Placed, expose_line};
 use super::confounder::Confounder;
 use super::dice::{Dice, mix};
-use super::feature::{Feature, Kind, anchor_columns, draw_severity, material_columns, sight};
+use super::feature::{
+    Feature, Kind, anchor_columns, draw_severity, material_columns, sight, visible_pixels,
+};
 use super::piece::Piece;
 use super::settings::{
     ClassShares, Material, SettingsError, SimulatorSettings, check_pixels_per_line,
 };
 use super::stamp::Stamp;
-use super::truth::{CLASS_NAMES, Defect, DefectClass, TileCounts, TileLabel};
+use super::truth::{
+    CLASS_NAMES, Defect, DefectClass, MINIMUM_MATERIAL, TileCounts, TileLabel, enough_visible,
+};
+use super::window::Evidence;
 
 /// Tiles that are taken from one piece.
 pub const TILES_PER_PIECE: usize = 8;
+
+/// Smallest side of the images: below it no defect shows enough of itself.
+const SMALLEST_SIDE: usize = 64;
 
 /// Part of the tiles that show a confounder.
 const WITH_CONFOUNDER: f32 = 0.45;
@@ -44,6 +52,9 @@ pub struct TileSetSettings {
     pub material: Option<Material>,
     /// Camera line width that the tiles are cut from; a multiple of 512.
     pub pixels_per_line: usize,
+    /// Side of the images, 64 to 512. Below 512 each is a part of a tile, at
+    /// the same scale, that shows enough of the defect to carry its class.
+    pub side: usize,
 }
 
 impl Default for TileSetSettings {
@@ -53,6 +64,7 @@ impl Default for TileSetSettings {
             class_shares: ClassShares::PLANT,
             material: None,
             pixels_per_line: 4_096,
+            side: TILE,
         }
     }
 }
@@ -64,6 +76,13 @@ impl TileSetSettings {
     /// [`SettingsError`] naming the first field out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         check_pixels_per_line(self.pixels_per_line)?;
+        if !(SMALLEST_SIDE..=TILE).contains(&self.side) {
+            return Err(SettingsError::OutOfRange {
+                field: "side".to_owned(),
+                value: self.side.to_string(),
+                allowed: format!("a number from {SMALLEST_SIDE} to {TILE}"),
+            });
+        }
         self.class_shares.validate()
     }
 }
@@ -83,6 +102,8 @@ pub struct TileTruth {
     pub row: u64,
     /// Column of tiles on the piece.
     pub column: usize,
+    /// First line and pixel of the image in its tile.
+    pub offset: (usize, usize),
     /// The defect, if it carries one; lines and pixels are those of the piece.
     pub defect: Option<Defect>,
     /// Whether something harmless that resembles a defect was drawn near it.
@@ -139,7 +160,7 @@ struct SetTruth<'a> {
     tiles: &'a [TileTruth],
 }
 
-/// Writes `count` tiles as 8-bit grey PNG of 512 × 512 pixels into
+/// Writes `count` tiles as 8-bit grey PNG, 512 × 512 pixels or parts of that, into
 /// `folder/<class>/<piece>_<row>_<column>.png` and their truth into
 /// `folder/truth.json`. All tiles of a piece have its name before the first
 /// underscore, so that a split can keep them together.
@@ -172,7 +193,7 @@ pub fn write_tiles(
             (first..count.min(first + TILES_PER_PIECE))
                 .map(|index| {
                     let (truth, pixels) = drawn.tile(settings, index, &mut scratch);
-                    save(&folder.join(&truth.file), &pixels)?;
+                    save(&folder.join(&truth.file), settings.side, &pixels)?;
                     progress(done.fetch_add(1, Ordering::Relaxed) + 1);
                     Ok(truth)
                 })
@@ -195,12 +216,12 @@ pub fn write_tiles(
     })
 }
 
-fn save(path: &Path, pixels: &[u8]) -> Result<(), TileSetError> {
+fn save(path: &Path, side: usize, pixels: &[u8]) -> Result<(), TileSetError> {
     let file = File::create(path).map_err(|source| TileSetError::Write {
         path: path.to_owned(),
         source,
     })?;
-    let side = TILE as u32;
+    let side = side as u32;
     PngEncoder::new_with_quality(
         BufWriter::new(file),
         CompressionType::Fast,
@@ -305,10 +326,14 @@ impl DrawnPiece {
             .iter()
             .map(|(feature, stamp)| feature.placed(stamp))
             .collect();
-        let mut pixels = vec![0; TILE * TILE];
-        for (offset, out) in pixels.chunks_exact_mut(TILE).enumerate() {
-            let line = row * TILE as u64 + offset as u64;
-            expose_line(&self.piece, &placed, line, column * TILE, scratch, out);
+        let side = settings.side;
+        let defect = drawn.last().filter(|_| found.is_some());
+        let offset = self.window(&mut dice, defect, row, column, side);
+        let first_pixel = column * TILE + offset.1;
+        let mut pixels = vec![0; side * side];
+        for (index, out) in pixels.chunks_exact_mut(side).enumerate() {
+            let line = row * TILE as u64 + (offset.0 + index) as u64;
+            expose_line(&self.piece, &placed, line, first_pixel, scratch, out);
         }
         let label = found
             .as_ref()
@@ -323,10 +348,50 @@ impl DrawnPiece {
             material: self.piece.material,
             row,
             column,
+            offset,
             defect: found,
             confounder,
         };
         (truth, pixels)
+    }
+
+    /// Where in its tile an image of `side` pixels lies: where enough of the
+    /// defect shows, or without one enough of the material.
+    fn window(
+        &self,
+        dice: &mut Dice,
+        defect: Option<&(Feature, Stamp)>,
+        row: u64,
+        column: usize,
+        side: usize,
+    ) -> (usize, usize) {
+        if side == TILE {
+            return (0, 0);
+        }
+        let (top, left) = (row * TILE as u64, column * TILE);
+        let mut evidence = Evidence::none();
+        let Some((feature, stamp)) = defect else {
+            for line in 0..TILE {
+                let from = self.piece.left(top + line as u64);
+                let material = from.max(0.0) as usize..(from + self.piece.width).max(0.0) as usize;
+                let shown = material.start.max(left)..material.end.min(left + TILE);
+                evidence.mark(line, shown.map(|pixel| pixel - left));
+            }
+            let needed = MINIMUM_MATERIAL * (side * side) as f32;
+            return evidence.window(side, needed as u32, dice);
+        };
+        let placed = feature.placed(stamp);
+        let mut whole = 0;
+        for stamp_row in 0..stamp.height {
+            let seen: Vec<usize> = visible_pixels(&placed, &self.piece, stamp_row).collect();
+            whole += seen.len() as u32;
+            let line = placed.line + stamp_row as u64;
+            if (top..top + TILE as u64).contains(&line) {
+                let inside = seen.into_iter().filter_map(|pixel| pixel.checked_sub(left));
+                evidence.mark((line - top) as usize, inside);
+            }
+        }
+        evidence.window(side, enough_visible(whole), dice)
     }
 
     /// A tile column, as often as a defect anywhere on the material falls into it.

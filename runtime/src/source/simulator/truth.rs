@@ -134,6 +134,12 @@ pub struct Defect {
     pub outline: Vec<(u64, usize)>,
 }
 
+/// Visible pixels by which a defect of `whole` visible pixels gives its class
+/// to an image that shows no other.
+pub(super) fn enough_visible(whole: u32) -> u32 {
+    whole.div_ceil(2).min(MINIMUM_VISIBLE)
+}
+
 /// Row and column of a tile on its piece.
 pub(super) type TilePlace = (u64, usize);
 
@@ -152,8 +158,8 @@ impl TileCounts {
     pub(super) fn add(&mut self, class: DefectClass, visible: u32, whole: u32) {
         let index = class.index();
         self.visible[index] += visible;
-        self.carried[index] |=
-            visible > 0 && (self.visible[index] >= MINIMUM_VISIBLE || visible >= whole.div_ceil(2));
+        self.carried[index] |= visible > 0
+            && (self.visible[index] >= MINIMUM_VISIBLE || visible >= enough_visible(whole));
     }
 
     /// Whether a defect of another class shows at all.
