@@ -91,6 +91,19 @@ pub enum DataError {
         /// The part that was asked for.
         split: String,
     },
+    /// A class that a network cannot learn.
+    #[error(
+        "{} has no tile of the class {class:?} in its {split} part; label more of them, \
+         or take the class out of the table and split it again", path.display()
+    )]
+    ClassWithoutTiles {
+        /// The table.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// The part.
+        split: String,
+    },
     /// A part of the split is empty.
     #[error("{} has no tiles in its {split} part; run `millsight-train split` with a share for it", path.display())]
     EmptySplit {
