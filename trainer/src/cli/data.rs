@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_trainer::data::index;
-use millsight_trainer::data::split::{Shares, stratified};
+use millsight_trainer::data::split::{Shares, grouped, groups, stratified};
 use millsight_trainer::data::table::{self, Row, Split, Table, class_order};
+use regex::Regex;
 use serde_json::json;
 
 /// List the images of a folder in a table.
@@ -82,6 +83,11 @@ pub struct SplitArgs {
     /// Share of the test part, 0 to 1.
     #[arg(long, default_value_t = 0.15)]
     test: f64,
+    /// Keep tiles together that show the same piece or photograph, named by
+    /// what this regular expression, or its first parenthesis, matches in
+    /// their paths. For tiles of `millsight simulate`: '/([^/_]+)_'
+    #[arg(long, value_name = "REGEX")]
+    group_by: Option<Regex>,
     /// Seed of the division.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -98,7 +104,16 @@ impl SplitArgs {
             val: self.val,
             test: self.test,
         };
-        stratified(&mut table.rows, shares, self.seed).into_diagnostic()?;
+        match &self.group_by {
+            Some(pattern) => {
+                let groups = groups(&table.rows, pattern).into_diagnostic()?;
+                let number =
+                    grouped(&mut table.rows, &groups, shares, self.seed).into_diagnostic()?;
+                eprintln!("{number} groups are kept together");
+            }
+            None => stratified(&mut table.rows, shares, self.seed).into_diagnostic()?,
+        }
+        self.warn(&table, shares);
         let out = self
             .out
             .clone()
@@ -106,6 +121,26 @@ impl SplitArgs {
         table::write(&out, &table.rows).into_diagnostic()?;
         self.report(&table, &out);
         Ok(())
+    }
+
+    /// Says of each class that a part should have and has not.
+    fn warn(&self, table: &Table, shares: Shares) {
+        let parts = [
+            (Split::Train, shares.train),
+            (Split::Val, shares.val),
+            (Split::Test, shares.test),
+        ];
+        for class in table.classes() {
+            for (part, _) in parts.iter().filter(|(_, share)| *share > 0.0) {
+                let belongs = |row: &Row| row.label == class && row.split == Some(*part);
+                if !table.rows.iter().any(belongs) {
+                    eprintln!(
+                        "the class {class} has no tile in the {} part: it has too few",
+                        part.name()
+                    );
+                }
+            }
+        }
     }
 
     fn report(&self, table: &Table, out: &std::path::Path) {
