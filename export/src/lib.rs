@@ -10,6 +10,7 @@
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
 //! * [`verify`]: parity of a model file against reference logits.
 
+mod bounded;
 pub mod card;
 pub mod durable;
 pub mod engine;
