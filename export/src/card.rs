@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 /// The class name that means "nothing wrong here".
@@ -26,6 +27,14 @@ pub const NO_DEFECT: &str = "no_defect";
 /// [output]
 /// kind = "probabilities"
 /// ```
+///
+/// # Versions
+///
+/// A field that is new and may be left out is added without a new
+/// [`schema`](ModelCard::schema) number as long as no version of Millsight has
+/// been released. From the first release on, every change of this structure
+/// takes the next number, because programs refuse fields that they do not
+/// know; they look at the number first, and then say that the card is newer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCard {
@@ -116,6 +125,7 @@ impl ModelCard {
                 });
             }
         }
+        self.provenance.validate()?;
         self.validate_input()
     }
 
@@ -148,6 +158,32 @@ fn current_schema() -> u32 {
     ModelCard::SCHEMA
 }
 
+/// What must be known of a card before it is read as a whole.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CardPreface {
+    #[serde(default = "current_schema")]
+    schema: u32,
+    #[serde(default)]
+    input: InputPreface,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct InputPreface {
+    element: Option<IgnoredAny>,
+}
+
+impl CardPreface {
+    /// The version of a card that is newer than this program.
+    pub(crate) fn newer(&self) -> Option<u32> {
+        (self.schema > ModelCard::SCHEMA).then_some(self.schema)
+    }
+
+    /// Whether the card states the element type of the input.
+    pub(crate) fn has_element(&self) -> bool {
+        self.input.element.is_some()
+    }
+}
+
 /// The network's input tensor, `[batch, channels, height, width]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -160,7 +196,7 @@ pub struct InputSpec {
     pub height: usize,
     /// 1 (grey) or 3 (RGB). 0 in a sidecar: what the graph states.
     pub channels: usize,
-    /// Element type. With [`ElementType::U8`] scaling and normalisation are
+    /// Element type; where a sidecar leaves it out, what the graph states. With [`ElementType::U8`] scaling and normalisation are
     /// folded into the graph and the network takes raw levels.
     pub element: ElementType,
 }
@@ -264,6 +300,31 @@ pub struct Provenance {
     pub parity: Option<Parity>,
 }
 
+impl Provenance {
+    /// Numbers that are not finite cannot be written into a model file.
+    fn validate(&self) -> Result<(), CardError> {
+        for (name, &value) in &self.metrics {
+            if !value.is_finite() {
+                let name = format!("metrics.{name}");
+                return Err(CardError::NotFinite { name, value });
+            }
+        }
+        let Some(parity) = &self.parity else {
+            return Ok(());
+        };
+        for (name, value) in [
+            ("parity.max_abs", parity.max_abs),
+            ("parity.tolerance", parity.tolerance),
+        ] {
+            if !value.is_finite() {
+                let (name, value) = (name.to_owned(), value.into());
+                return Err(CardError::NotFinite { name, value });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Result of a verification before the card was written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -346,6 +407,14 @@ pub enum CardError {
         class: String,
         /// Its threshold.
         threshold: f32,
+    },
+    /// A figure of the provenance that is no number.
+    #[error("`provenance.{name}` is {value}, which is not a finite number; remove the line")]
+    NotFinite {
+        /// Its name.
+        name: String,
+        /// What it is.
+        value: f64,
     },
     /// Neither grey nor RGB.
     #[error("`input.channels` is {channels}, but must be 1 (grey) or 3 (RGB)")]

@@ -170,6 +170,28 @@ fn check_batch(card: &ModelCard, batch: Batch<'_>, tiles: usize) -> Result<(), E
     Ok(())
 }
 
+/// Hands out tiles of `size` elements `at_once` at a time, with the number of
+/// tiles that are meant; the last are filled up with zeros, for graphs that
+/// take no other number.
+fn in_batches<T: Copy + Default>(
+    values: &[T],
+    size: usize,
+    at_once: usize,
+    mut run: impl FnMut(&[T], usize) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let whole = (size * at_once).max(1);
+    for part in values.chunks(whole) {
+        if part.len() == whole {
+            run(part, at_once)?;
+        } else {
+            let mut padded = vec![T::default(); whole];
+            padded[..part.len()].copy_from_slice(part);
+            run(&padded, part.len() / size)?;
+        }
+    }
+    Ok(())
+}
+
 /// Checks the number of scores against a card.
 fn check_scores(card: &ModelCard, tiles: usize, got: usize) -> Result<(), EngineError> {
     let classes = card.classes.len();

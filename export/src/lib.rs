@@ -9,8 +9,11 @@
 //! * [`graph`]: ONNX graphs written node by node.
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
 //! * [`verify`]: parity of a model file against reference logits.
+//! * [`command_line`]: what the command lines of the programs share.
 
+mod bounded;
 pub mod card;
+pub mod command_line;
 pub mod durable;
 pub mod engine;
 pub mod graph;

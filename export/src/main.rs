@@ -8,7 +8,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use miette::{IntoDiagnostic, miette};
 use millsight_export::card::{ModelCard, OutputKind, Parity};
-use millsight_export::engine::{self, EngineChoice, EngineRequest};
+use millsight_export::command_line;
+use millsight_export::engine::{self, Engine, EngineChoice, EngineRequest, Provider};
 use millsight_export::model_file::{ModelFile, ModelFileError, Signature};
 use millsight_export::verify::{self, Reference};
 use serde_json::json;
@@ -18,6 +19,7 @@ Examples:
   millsight-export inspect models/vit.onnx
   millsight-export verify models/vit.onnx --reference reference.safetensors
   millsight-export card timm.onnx --sidecar timm.toml --out model.onnx
+  millsight-export card timm.onnx --sidecar timm.toml --out model.onnx --reference timm.safetensors
 
 Exit codes: 0 all went well, 1 something failed, 2 wrong usage.";
 
@@ -64,6 +66,10 @@ Examples:
     ///
     /// What else it leaves out is taken from the graph; see the documentation
     /// of the card for preprocessing, thresholds and provenance.
+    ///
+    /// With --reference the model is first run and compared as by `verify`; the
+    /// result goes into the card, and a model that differs is not written.
+    /// Without it the card says nothing of parity.
     Card(CardArguments),
     /// Print a completion script for a shell.
     #[command(after_help = "\
@@ -100,17 +106,48 @@ struct VerifyArguments {
     #[arg(long, value_name = "FILE")]
     reference: PathBuf,
 
+    #[command(flatten)]
+    comparison: ComparisonArguments,
+}
+
+/// How a model is compared with a reference.
+#[derive(Debug, Args)]
+struct ComparisonArguments {
     /// Largest absolute difference of a score that is allowed.
-    #[arg(long, value_name = "NUMBER", default_value_t = verify::DEFAULT_TOLERANCE, value_parser = tolerance)]
+    #[arg(long, requires = "reference", value_name = "NUMBER", default_value_t = verify::DEFAULT_TOLERANCE, value_parser = tolerance)]
     tolerance: f32,
 
     /// What runs the model.
-    #[arg(long, value_enum, default_value_t = EngineName::Auto)]
+    #[arg(long, requires = "reference", value_enum, default_value_t = EngineName::Auto)]
     engine: EngineName,
 
     /// ONNX Runtime's shared library, where it is not found by itself.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, requires = "reference", value_name = "FILE")]
     library: Option<PathBuf>,
+
+    /// Execution provider of ONNX Runtime.
+    #[arg(long, requires = "reference", value_enum, default_value_t = ProviderName::Cpu)]
+    provider: ProviderName,
+}
+
+impl ComparisonArguments {
+    /// Starts the engine that is asked for.
+    fn start(&self, model: &ModelFile) -> miette::Result<Box<dyn Engine>> {
+        let request = EngineRequest {
+            choice: self.engine.into(),
+            library: self.library.clone(),
+            providers: vec![self.provider.into()],
+            fallback: false,
+        };
+        let started = engine::start(model, &request, 1).into_diagnostic()?;
+        for notice in &started.notices {
+            eprintln!("note: {notice}");
+        }
+        let mut engines = started.engines.into_iter();
+        engines
+            .next()
+            .ok_or_else(|| miette!("no engine was started"))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +162,34 @@ struct CardArguments {
     /// The model file to write; may be the same file.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+
+    /// Safetensors file with `input` and `logits` with which the model must
+    /// agree; see `verify`.
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
+
+    #[command(flatten)]
+    comparison: ComparisonArguments,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProviderName {
+    /// NVIDIA TensorRT.
+    Tensorrt,
+    /// NVIDIA CUDA.
+    Cuda,
+    /// The processor.
+    Cpu,
+}
+
+impl From<ProviderName> for Provider {
+    fn from(name: ProviderName) -> Self {
+        match name {
+            ProviderName::Tensorrt => Provider::Tensorrt,
+            ProviderName::Cuda => Provider::Cuda,
+            ProviderName::Cpu => Provider::Cpu,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -161,8 +226,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify_model(arguments, cli.json),
         Command::Card(arguments) => write_card(arguments, cli.json),
         Command::Completions { shell } => {
-            print!("{}", completions(*shell));
-            Ok(())
+            command_line::print_completions(*shell, Cli::command()).into_diagnostic()
         }
     };
     match outcome {
@@ -172,18 +236,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The completion script of a shell.
-fn completions(shell: Shell) -> String {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "millsight-export", &mut script);
-    // For a program with a hyphen in its name clap_complete 4.6 looks the
-    // options of a command up under another name than it stores them.
-    String::from_utf8_lossy(&script).replace(
-        "millsight__subcmd__export__subcmd__",
-        "millsight__export__subcmd__",
-    )
 }
 
 fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
@@ -319,21 +371,10 @@ fn agreement(parity: &Parity) -> String {
 fn verify_model(arguments: &VerifyArguments, as_json: bool) -> miette::Result<()> {
     let model = arguments.model.load()?;
     let reference = Reference::load(&arguments.reference, &model.card).into_diagnostic()?;
-    let request = EngineRequest {
-        choice: arguments.engine.into(),
-        library: arguments.library.clone(),
-        ..EngineRequest::default()
-    };
-    let mut started = engine::start(&model, &request, 1).into_diagnostic()?;
-    for notice in &started.notices {
-        eprintln!("note: {notice}");
-    }
-    let engine = started
-        .engines
-        .first_mut()
-        .ok_or_else(|| miette!("no engine was started"))?;
-    let parity = verify::compare(engine.as_mut(), &model, &reference, arguments.tolerance)
-        .into_diagnostic()?;
+    let mut engine = arguments.comparison.start(&model)?;
+    let tolerance = arguments.comparison.tolerance;
+    let parity =
+        verify::compare(engine.as_mut(), &model, &reference, tolerance).into_diagnostic()?;
     if as_json {
         println!("{}", json!(parity));
     } else {
@@ -348,7 +389,15 @@ fn verify_model(arguments: &VerifyArguments, as_json: bool) -> miette::Result<()
 
 fn write_card(arguments: &CardArguments, as_json: bool) -> miette::Result<()> {
     let model = ModelFile::load(&arguments.model, Some(&arguments.sidecar)).into_diagnostic()?;
-    let carded = model.with_card(model.card.clone()).into_diagnostic()?;
+    let carded = match &arguments.reference {
+        Some(path) => {
+            let reference = Reference::load(path, &model.card).into_diagnostic()?;
+            let mut engine = arguments.comparison.start(&model)?;
+            let tolerance = arguments.comparison.tolerance;
+            verify::verified(engine.as_mut(), &model, &reference, tolerance).into_diagnostic()?
+        }
+        None => model.with_card(model.card.clone()).into_diagnostic()?,
+    };
     carded.save(&arguments.out).into_diagnostic()?;
     if as_json {
         let result =
@@ -356,6 +405,20 @@ fn write_card(arguments: &CardArguments, as_json: bool) -> miette::Result<()> {
         println!("{result}");
     } else {
         println!("{} now carries its card", arguments.out.display());
+        if let Some(parity) = &carded.card.provenance.parity {
+            println!("It agrees with the reference. {}", agreement(parity));
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bash_completes_the_options_of_every_command() {
+        let missing = command_line::commands_without_completion(Cli::command());
+        assert_eq!(missing, [""; 0]);
+    }
 }

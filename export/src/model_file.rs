@@ -7,6 +7,7 @@
 
 mod error;
 mod external;
+mod limits;
 mod signature;
 
 use std::io;
@@ -15,14 +16,19 @@ use std::path::Path;
 use onnx_protobuf::{Message, ModelProto, StringStringEntryProto};
 use sha2::{Digest, Sha256};
 
-use crate::card::{InputSpec, ModelCard};
+use crate::bounded;
+use crate::card::{CardError, CardPreface, InputSpec, ModelCard};
 use crate::durable::replace_file;
 
 pub use error::ModelFileError;
+pub(crate) use limits::LARGEST_TENSOR;
 pub use signature::{Dimension, Signature, TensorInfo};
 
 /// Protobuf cannot hold more: <https://protobuf.dev/programming-guides/proto-limits/>.
 const LARGEST_FILE: u64 = i32::MAX as u64;
+
+/// Far more than any card needs.
+const LARGEST_SIDECAR: u64 = 1 << 20;
 
 /// An ONNX model in memory, with the card that explains it.
 #[derive(Debug, Clone)]
@@ -49,10 +55,10 @@ impl ModelFile {
         let origin = path.display().to_string();
         let (bytes, mut proto) = read(path)?;
         let inlined = external::inline(&mut proto, path)?;
-        let card = match sidecar {
+        let stated = match sidecar {
             Some(sidecar) => read_sidecar(sidecar)?,
             None => match embedded_card(&proto, &origin)? {
-                Some(card) => card,
+                Some(stated) => stated,
                 None => sidecar_beside(path, &origin)?,
             },
         };
@@ -61,7 +67,7 @@ impl ModelFile {
         } else {
             bytes
         };
-        let mut model = Self::assemble(onnx, &proto, card, &origin)?;
+        let mut model = Self::assemble(onnx, &proto, stated, &origin)?;
         if model.card.name.is_empty() {
             model.card.name = path.file_stem().map_or_else(
                 || "model".to_owned(),
@@ -78,11 +84,11 @@ impl ModelFile {
     /// As [`ModelFile::load`].
     pub fn from_bytes(bytes: Vec<u8>, origin: &str) -> Result<Self, ModelFileError> {
         let proto = parse(&bytes, origin)?;
-        let card = embedded_card(&proto, origin)?.ok_or_else(|| ModelFileError::NoCard {
+        let stated = embedded_card(&proto, origin)?.ok_or_else(|| ModelFileError::NoCard {
             origin: origin.to_owned(),
             beside: Vec::new(),
         })?;
-        Self::assemble(bytes, &proto, card, origin)
+        Self::assemble(bytes, &proto, stated, origin)
     }
 
     /// Puts a card into a graph.
@@ -91,11 +97,19 @@ impl ModelFile {
     /// When card and graph contradict each other.
     pub fn from_graph(mut graph: ModelProto, card: ModelCard) -> Result<Self, ModelFileError> {
         let origin = "the new model";
-        let mut model = Self::assemble(Vec::new(), &graph, card, origin)?;
-        let json =
-            serde_json::to_string(&model.card).map_err(|source| ModelFileError::CardSyntax {
-                origin: origin.to_owned(),
-                reason: source.to_string(),
+        let stated = StatedCard {
+            has_element: card.input != InputSpec::default(),
+            card,
+            origin: "the card of the new model".to_owned(),
+        };
+        let card_origin = stated.origin.clone();
+        let mut model = Self::assemble(Vec::new(), &graph, stated, origin)?;
+        // A card that could not be read back would make the file useless.
+        let json = serde_json::to_string(&model.card)
+            .and_then(|json| serde_json::from_str::<ModelCard>(&json).map(|_| json))
+            .map_err(|error| ModelFileError::CardSyntax {
+                origin: card_origin,
+                reason: error.to_string(),
             })?;
         graph
             .metadata_props
@@ -124,9 +138,9 @@ impl ModelFile {
     /// # Errors
     /// [`ModelFileError::Write`] with what the file system reports.
     pub fn save(&self, path: &Path) -> Result<(), ModelFileError> {
-        replace_file(path, &self.onnx).map_err(|source| ModelFileError::Write {
+        replace_file(path, &self.onnx).map_err(|reason| ModelFileError::Write {
             path: path.to_owned(),
-            source,
+            reason,
         })
     }
 
@@ -141,14 +155,19 @@ impl ModelFile {
     fn assemble(
         onnx: Vec<u8>,
         proto: &ModelProto,
-        mut card: ModelCard,
+        stated: StatedCard,
         origin: &str,
     ) -> Result<Self, ModelFileError> {
-        let signature = Signature::of(proto);
-        complete(&mut card, proto, &signature);
-        card.validate().map_err(|source| ModelFileError::Card {
+        limits::check(&proto.graph).map_err(|reason| ModelFileError::Limit {
             origin: origin.to_owned(),
-            source,
+            reason,
+        })?;
+        let signature = Signature::of(proto);
+        let card_origin = stated.origin.clone();
+        let card = complete(stated, proto, &signature);
+        card.validate().map_err(|reason| ModelFileError::Card {
+            origin: card_origin,
+            reason,
         })?;
         let fixed_batch = signature.check(&card, origin)?;
         Ok(Self {
@@ -160,8 +179,18 @@ impl ModelFile {
     }
 }
 
+/// A card as it was found.
+struct StatedCard {
+    card: ModelCard,
+    /// Whether it states the input's element type, which has a default.
+    has_element: bool,
+    /// Where it was found, for people.
+    origin: String,
+}
+
 /// Takes what a card leaves out from the graph.
-fn complete(card: &mut ModelCard, proto: &ModelProto, signature: &Signature) {
+fn complete(stated: StatedCard, proto: &ModelProto, signature: &Signature) -> ModelCard {
+    let mut card = stated.card;
     if card.architecture.is_empty() {
         card.architecture.clone_from(&proto.graph.name);
     }
@@ -171,9 +200,9 @@ fn complete(card: &mut ModelCard, proto: &ModelProto, signature: &Signature) {
         card.output.name.clone_from(&output.name);
     }
     let Some(input) = signature.inputs.first() else {
-        return;
+        return card;
     };
-    if card.input == InputSpec::default()
+    if !stated.has_element
         && let Some(element) = input.element_type()
     {
         card.input.element = element;
@@ -181,7 +210,7 @@ fn complete(card: &mut ModelCard, proto: &ModelProto, signature: &Signature) {
     if card.input.name.is_empty() {
         card.input.name.clone_from(&input.name);
     }
-    let stated = |axis: usize| match input.shape.as_deref()?.get(axis)? {
+    let extent = |axis: usize| match input.shape.as_deref()?.get(axis)? {
         Dimension::Fixed(extent) => Some(*extent),
         Dimension::Free(_) => None,
     };
@@ -192,9 +221,10 @@ fn complete(card: &mut ModelCard, proto: &ModelProto, signature: &Signature) {
     ];
     for (side, axis) in sides {
         if *side == 0 {
-            *side = stated(axis).unwrap_or(0);
+            *side = extent(axis).unwrap_or(0);
         }
     }
+    card
 }
 
 impl Signature {
@@ -211,23 +241,18 @@ impl Signature {
 
 /// Reads and parses an ONNX file without asking for a card.
 fn read(path: &Path) -> Result<(Vec<u8>, ModelProto), ModelFileError> {
-    let failed = |source: io::Error| match source.kind() {
+    let bytes = bounded::read(path, LARGEST_FILE).map_err(|reason| match reason.kind() {
         io::ErrorKind::NotFound => ModelFileError::NotFound {
+            path: path.to_owned(),
+        },
+        io::ErrorKind::FileTooLarge => ModelFileError::TooLarge {
             path: path.to_owned(),
         },
         _ => ModelFileError::Read {
             path: path.to_owned(),
-            source,
+            reason,
         },
-    };
-    let bytes = std::fs::metadata(path).map_err(failed)?.len();
-    if bytes > LARGEST_FILE {
-        return Err(ModelFileError::TooLarge {
-            path: path.to_owned(),
-            bytes,
-        });
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
+    })?;
     let proto = parse(&bytes, &path.display().to_string())?;
     Ok((bytes, proto))
 }
@@ -260,32 +285,69 @@ fn serialise(proto: &ModelProto, origin: &str) -> Result<Vec<u8>, ModelFileError
         })
 }
 
-fn embedded_card(proto: &ModelProto, origin: &str) -> Result<Option<ModelCard>, ModelFileError> {
+fn embedded_card(proto: &ModelProto, origin: &str) -> Result<Option<StatedCard>, ModelFileError> {
     let mut entries = proto.metadata_props.iter();
     let Some(entry) = entries.find(|entry| entry.key == ModelCard::METADATA_KEY) else {
         return Ok(None);
     };
-    serde_json::from_str(&entry.value)
-        .map(Some)
-        .map_err(|error| ModelFileError::CardSyntax {
-            origin: format!("the card inside {origin}"),
-            reason: error.to_string(),
-        })
+    let origin = format!("the card inside {origin}");
+    let preface = serde_json::from_str(&entry.value);
+    let card = serde_json::from_str(&entry.value);
+    stated_card(
+        preface.ok(),
+        card.map_err(|error| error.to_string()),
+        origin,
+    )
+    .map(Some)
 }
 
-fn read_sidecar(path: &Path) -> Result<ModelCard, ModelFileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ModelFileError::ReadSidecar {
+fn read_sidecar(path: &Path) -> Result<StatedCard, ModelFileError> {
+    let failed = |reason| ModelFileError::ReadSidecar {
         path: path.to_owned(),
-        source,
-    })?;
-    toml::from_str(&text).map_err(|error| ModelFileError::CardSyntax {
-        origin: format!("the sidecar {}", path.display()),
-        reason: error.to_string(),
-    })
+        reason,
+    };
+    let bytes = bounded::read(path, LARGEST_SIDECAR).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+    let origin = format!("the sidecar {}", path.display());
+    let preface = toml::from_str(&text);
+    let card = toml::from_str(&text);
+    let mut stated = stated_card(
+        preface.ok(),
+        card.map_err(|error| error.to_string()),
+        origin,
+    )?;
+    // Only a comparison that this program has made may stand in a card, and a
+    // sidecar is written by hand.
+    stated.card.provenance.parity = None;
+    Ok(stated)
+}
+
+/// A card that was read, or what was wrong with it: that it is newer than this
+/// program comes before all that newer cards say otherwise.
+fn stated_card(
+    preface: Option<CardPreface>,
+    card: Result<ModelCard, String>,
+    origin: String,
+) -> Result<StatedCard, ModelFileError> {
+    if let Some(found) = preface.as_ref().and_then(CardPreface::newer) {
+        return Err(ModelFileError::Card {
+            origin,
+            reason: CardError::Schema { found },
+        });
+    }
+    match card {
+        Ok(card) => Ok(StatedCard {
+            has_element: preface.is_some_and(|preface| preface.has_element()),
+            card,
+            origin,
+        }),
+        Err(reason) => Err(ModelFileError::CardSyntax { origin, reason }),
+    }
 }
 
 /// The sidecar in the model's folder.
-fn sidecar_beside(path: &Path, origin: &str) -> Result<ModelCard, ModelFileError> {
+fn sidecar_beside(path: &Path, origin: &str) -> Result<StatedCard, ModelFileError> {
     let places = [
         path.with_extension("toml"),
         path.with_file_name("model.toml"),

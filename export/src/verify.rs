@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
+use crate::bounded;
 use crate::card::{ElementType, ModelCard, Parity};
 use crate::engine::{Batch, Engine, EngineError};
 use crate::model_file::{ModelFile, ModelFileError};
@@ -21,6 +22,9 @@ use crate::model_file::{ModelFile, ModelFileError};
 /// above the noise of another order of summation, far below what would change
 /// a verdict.
 pub const DEFAULT_TOLERANCE: f32 = 1e-3;
+
+/// Room for some thousand samples of a large network.
+const LARGEST_REFERENCE: u64 = 1 << 32;
 
 /// Samples that are run at once.
 const BATCH: usize = 16;
@@ -51,9 +55,9 @@ impl Reference {
     /// # Errors
     /// When the file cannot be read, lacks an array, or does not fit the card.
     pub fn load(path: &Path, card: &ModelCard) -> Result<Self, VerifyError> {
-        let bytes = std::fs::read(path).map_err(|source| VerifyError::Read {
+        let bytes = bounded::read(path, LARGEST_REFERENCE).map_err(|reason| VerifyError::Read {
             path: path.to_owned(),
-            source,
+            reason,
         })?;
         let problem = |reason: String| VerifyError::Reference {
             path: path.to_owned(),
@@ -140,11 +144,10 @@ pub fn compare(
     tolerance: f32,
 ) -> Result<Parity, VerifyError> {
     let classes = model.card.classes.len();
-    let batch = model.fixed_batch.unwrap_or(BATCH);
     let mut scores = Vec::with_capacity(reference.logits.len());
     let mut part = Vec::new();
-    for start in (0..reference.samples).step_by(batch) {
-        let count = batch.min(reference.samples - start);
+    for start in (0..reference.samples).step_by(BATCH) {
+        let count = BATCH.min(reference.samples - start);
         engine.run(reference.batch(start, count), count, &mut part)?;
         scores.extend_from_slice(&part);
     }
@@ -213,16 +216,18 @@ pub fn verified(
 }
 
 /// Why a model is not verified.
+///
+/// The reasons stand in the messages and are no `source` besides.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
     /// The reference cannot be read.
-    #[error("cannot read the reference {}: {source}", path.display())]
+    #[error("cannot read the reference {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The reference is of no use for this model.
     #[error("the reference {} cannot be used: {reason}; it needs the arrays `input` (prepared tiles) and `logits`", path.display())]

@@ -9,7 +9,12 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
+use crate::bounded;
 use crate::durable::replace_file;
+
+/// Four times what an ONNX file can hold: room for the moments of an optimiser
+/// and more.
+const LARGEST_FILE: u64 = 1 << 33;
 
 /// An array of numbers with its shape, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,9 +116,9 @@ impl NamedArrays {
     /// When the file cannot be read, is no safetensors file, or holds an array
     /// that is not of floating point.
     pub fn load(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = std::fs::read(path).map_err(|source| WeightsError::Read {
+        let bytes = bounded::read(path, LARGEST_FILE).map_err(|reason| WeightsError::Read {
             path: path.to_owned(),
-            source,
+            reason,
         })?;
         Self::from_bytes(&bytes, &path.display().to_string())
     }
@@ -128,9 +133,9 @@ impl NamedArrays {
                 origin: origin.to_owned(),
             });
         }
-        let malformed = |source| WeightsError::Format {
+        let malformed = |reason| WeightsError::Format {
             origin: origin.to_owned(),
-            source,
+            reason,
         };
         let tensors = SafeTensors::deserialize(bytes).map_err(malformed)?;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
@@ -185,9 +190,9 @@ impl NamedArrays {
     /// # Errors
     /// [`WeightsError::Write`] with what the file system reports.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
-        replace_file(path, &self.to_bytes()).map_err(|source| WeightsError::Write {
+        replace_file(path, &self.to_bytes()).map_err(|reason| WeightsError::Write {
             path: path.to_owned(),
-            source,
+            reason,
         })
     }
 }
@@ -241,24 +246,26 @@ fn f32_from_bf16(bits: u16) -> f32 {
 }
 
 /// Why named arrays could not be read, written or used.
+///
+/// The reasons stand in the messages and are no `source` besides.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsError {
     /// The file cannot be read.
-    #[error("cannot read the weights {}: {source}", path.display())]
+    #[error("cannot read the weights {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("cannot write the weights {}: {source}", path.display())]
+    #[error("cannot write the weights {}: {reason}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is empty.
     #[error("{origin} is empty; a safetensors file was expected")]
@@ -267,12 +274,12 @@ pub enum WeightsError {
         origin: String,
     },
     /// The file is no safetensors file, or a damaged one.
-    #[error("{origin} is not a whole safetensors file: {source}")]
+    #[error("{origin} is not a whole safetensors file: {reason}")]
     Format {
         /// File or description of the source.
         origin: String,
         /// What is wrong with it.
-        source: safetensors::SafeTensorError,
+        reason: safetensors::SafeTensorError,
     },
     /// An array has elements that are not weights.
     #[error(

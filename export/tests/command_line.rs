@@ -134,22 +134,88 @@ fn failures_exit_with_1_and_wrong_usage_with_2() {
 }
 
 #[test]
-fn bash_completions_know_the_options_of_every_command() {
-    let output = export(&["completions", "bash"]).output().unwrap();
-    let script = String::from_utf8(output.stdout).unwrap();
-    for command in ["inspect", "verify", "card", "completions"] {
-        // The script first names the command it has found, then looks up its
-        // options by that name.
-        let found = script
-            .lines()
-            .skip_while(|line| line.trim() != format!("millsight__export,{command})"))
-            .nth(1)
-            .unwrap();
-        let name = found
-            .trim()
-            .strip_prefix("cmd=\"")
-            .unwrap()
-            .trim_end_matches('"');
-        assert!(script.contains(&format!("        {name})\n")), "{name}");
-    }
+fn a_card_with_a_reference_is_written_only_where_the_model_agrees() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("carded.onnx");
+    let card = |sidecar: &Path, extra: &[&str]| {
+        let mut command = export(&["card", "--engine", "embedded", "--json"]);
+        command
+            .arg(fixture("foreign_vit.onnx"))
+            .arg("--sidecar")
+            .arg(sidecar);
+        command
+            .arg("--reference")
+            .arg(fixture("foreign_vit.safetensors"));
+        command.arg("--out").arg(&out).args(extra);
+        command
+    };
+    let sidecar = fixture("foreign_vit.toml");
+    let text = complaint(&mut card(&sidecar, &["--tolerance", "0"]), 1);
+    assert!(text.contains("off by") && !out.exists(), "{text}");
+    let text = complaint(&mut card(&sidecar, &["--provider", "cuda"]), 1);
+    assert!(text.contains("`cuda`") && !out.exists(), "{text}");
+
+    let written = json(&mut card(&sidecar, &["--provider", "cpu"]));
+    assert_eq!(written["card"]["provenance"]["parity"]["samples"], 2);
+    let result = json(export(&["inspect", "--json"]).arg(&out));
+    let parity = &result["card"]["provenance"]["parity"];
+    assert!(
+        parity["engine"].as_str().unwrap().starts_with("embedded"),
+        "{parity}"
+    );
+}
+
+#[test]
+fn parity_comes_from_a_comparison_and_not_from_a_sidecar() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sidecar, out) = (
+        folder.path().join("forged.toml"),
+        folder.path().join("out.onnx"),
+    );
+    let honest = std::fs::read_to_string(fixture("foreign_vit.toml")).unwrap();
+    let claim =
+        "[provenance.parity]\nengine = 'none'\nsamples = 1\nmax_abs = 0.0\ntolerance = 0.0\n";
+    std::fs::write(&sidecar, format!("{honest}\n{claim}")).unwrap();
+    let mut command = export(&["card", "--json"]);
+    command
+        .arg(fixture("foreign_vit.onnx"))
+        .arg("--sidecar")
+        .arg(&sidecar);
+    let written = json(command.arg("--out").arg(&out));
+    assert!(
+        written["card"]["provenance"]["parity"].is_null(),
+        "{written}"
+    );
+
+    let unfinished = format!("{honest}\n[provenance.metrics]\naccuracy = nan\n");
+    std::fs::write(&sidecar, unfinished).unwrap();
+    std::fs::remove_file(&out).unwrap();
+    let mut command = export(&["card"]);
+    command
+        .arg(fixture("foreign_vit.onnx"))
+        .arg("--sidecar")
+        .arg(&sidecar);
+    let text = complaint(command.arg("--out").arg(&out), 1);
+    assert!(text.contains("accuracy") && !out.exists(), "{text}");
+    // What went wrong is said once.
+    assert_eq!(text.matches("finite").count(), 1, "{text}");
+}
+
+#[test]
+fn completions_that_cannot_be_written_are_an_error() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin("millsight-export"))
+        .args(["completions", "bash"])
+        .stdout(full)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("No space left") && !text.contains("panicked"),
+        "{text}"
+    );
 }

@@ -2,8 +2,9 @@
 //! torchvision, ...) produced, with a manifest for each case.
 //!
 //! Tests are driven by the manifests alone: whatever cases of a kind lie in
-//! the folder are run. The folder is `MILLSIGHT_GOLDEN_DIR` where that is set,
-//! else `tests/golden`.
+//! the folder are run, and everything that a case expects is checked; an
+//! expectation that no test knows makes the tests of its kind fail. The folder
+//! is `MILLSIGHT_GOLDEN_DIR` where that is set, else `tests/golden`.
 //!
 //! Everything here panics on a malformed case, with the file's name: a test
 //! has nothing better to do.
@@ -12,40 +13,63 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::weights::{NamedArray, NamedArrays};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::Value;
 
 mod formula;
+pub mod network;
 mod tolerance;
 
 pub use tolerance::Tolerance;
 
+/// Environment variable that names a folder of other vectors.
+const FOLDER: &str = "MILLSIGHT_GOLDEN_DIR";
+
+/// The kinds of case that there are tests for, each a folder.
+const KINDS: [&str; 3] = ["vit", "preproc", "metrics"];
+
 /// The folder with the golden vectors.
 pub fn folder() -> PathBuf {
-    match std::env::var_os("MILLSIGHT_GOLDEN_DIR") {
-        Some(folder) => PathBuf::from(folder),
+    match std::env::var_os(FOLDER) {
+        Some(folder) => resolve(Path::new(&folder)),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"),
     }
+}
+
+/// A folder that someone names in the workspace's root, where cargo is called;
+/// the tests themselves are started elsewhere.
+fn resolve(folder: &Path) -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).join(folder)
 }
 
 /// All cases at or below `kind` (for example `vit`), in the order of their
 /// names.
 ///
 /// # Panics
-/// When there is none: a test that runs no case proves nothing.
+/// When there is none in the vectors of this repository: a test that runs no
+/// case proves nothing. Another folder may hold some of the kinds only; the
+/// tests of the others say that they are skipped.
 pub fn cases(kind: &str) -> Vec<GoldenCase> {
     let root = folder();
-    let mut found = Vec::new();
-    collect(&root.join(kind), &mut found);
-    found.sort();
-    assert!(
-        !found.is_empty(),
-        "no golden case in {}; set MILLSIGHT_GOLDEN_DIR to a folder that holds some",
-        root.join(kind).display()
-    );
+    let folders = |kind: &str| {
+        let mut found = Vec::new();
+        collect(&root.join(kind), &mut found);
+        found.sort();
+        found
+    };
+    let found = folders(kind);
+    if found.is_empty() {
+        let others = KINDS.iter().any(|other| !folders(other).is_empty());
+        assert!(
+            others && std::env::var_os(FOLDER).is_some(),
+            "no golden case in {}; set {FOLDER} to a folder that holds some",
+            root.join(kind).display()
+        );
+        eprintln!("skipped: {} holds no case of {kind}", root.display());
+    }
     found
         .iter()
         .map(|folder| GoldenCase::load(folder))
@@ -86,6 +110,7 @@ pub struct Manifest {
     /// Every tensor of the case.
     pub tensors: Vec<TensorEntry>,
     /// Expected plain numbers.
+    #[serde(default)]
     pub scalars: Value,
 }
 
@@ -100,6 +125,9 @@ pub struct TensorEntry {
     pub shape: Vec<usize>,
     /// What it is for.
     pub role: Role,
+    /// The same in words.
+    #[serde(default)]
+    pub meaning: String,
     /// How close a result must come; expected tensors only.
     pub tol: Option<Tolerance>,
 }
@@ -132,11 +160,45 @@ impl GoldenCase {
         }
     }
 
+    /// What must come out.
+    pub fn expected(&self) -> impl Iterator<Item = &TensorEntry> {
+        let expected = |entry: &&TensorEntry| match entry.role {
+            Role::Expected | Role::ExpectedF64 => true,
+            Role::Weight | Role::Input => false,
+        };
+        self.manifest.tensors.iter().filter(expected)
+    }
+
+    /// Fails for something expected that no test knows how to check.
+    ///
+    /// # Panics
+    /// Always.
+    pub fn unknown(&self, name: &str) -> ! {
+        panic!(
+            "{} expects `{name}`, which no test checks",
+            self.manifest.case
+        )
+    }
+
     /// Whether the manifest lists a tensor of that name, or has a formula for
     /// it.
     pub fn has(&self, name: &str) -> bool {
         self.manifest.tensors.iter().any(|entry| entry.name == name)
             || self.manifest.config["input"]["name"] == name
+    }
+
+    /// The image `name`, with any of the endings of image files.
+    ///
+    /// # Panics
+    /// When there is none, or more than one.
+    pub fn image(&self, name: &str) -> PathBuf {
+        let endings = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+        let candidates = endings.map(|ending| self.folder.join(format!("{name}.{ending}")));
+        let mut found = candidates.into_iter().filter(|path| path.is_file());
+        match (found.next(), found.next()) {
+            (Some(path), None) => path,
+            _ => panic!("{}: not one image `{name}`", self.manifest.case),
+        }
     }
 
     /// The manifest's entry for a tensor.
@@ -193,13 +255,22 @@ impl GoldenCase {
     }
 
     /// The weights of the case: its own, those of `config.weights` (a file
-    /// relative to the case), or those that `config.params` gives a formula
-    /// for. `None` where it has none of these.
+    /// relative to the case, perhaps with the prefix of the names that are
+    /// meant: `FILE, prefix PREFIX`), or those that `config.params` gives a
+    /// formula for. `None` where it has none of these.
     pub fn weights(&self) -> Option<NamedArrays> {
         let mut weights = NamedArrays::new();
         if let Some(shared) = self.manifest.config["weights"].as_str() {
-            let file = shared.split(',').next().unwrap_or(shared);
-            weights = NamedArrays::load(&self.folder.join(file)).expect("shared weights");
+            let (file, prefix) = shared.split_once(", prefix ").unwrap_or((shared, ""));
+            let all = NamedArrays::load(&self.folder.join(file)).expect("shared weights");
+            for (name, array) in all.iter() {
+                if let Some(name) = name.strip_prefix(prefix.trim()) {
+                    weights
+                        .insert(name, array.shape.clone(), array.data.clone())
+                        .expect("a whole array");
+                }
+            }
+            assert!(!weights.is_empty(), "{shared} of {}", self.manifest.case);
         }
         let own = self
             .manifest
@@ -239,49 +310,6 @@ impl GoldenCase {
             .as_str()
             .expect("config.salt")
             .to_owned()
-    }
-
-    /// Dimensions of the case's Vision Transformer, read off its weights and
-    /// `config`: timm's models without `config.heads` have heads of width 64.
-    pub fn vit_spec(&self, weights: &NamedArrays) -> VitSpec {
-        let config = &self.manifest.config;
-        let shape = |name: &str| weights.require(name).expect("a ViT's weight").shape.clone();
-        let embedding = shape("patch_embed.proj.weight");
-        let (width, patch) = (embedding[0], embedding[2]);
-        let input = if self.has("input") {
-            self.array("input").shape
-        } else {
-            Vec::new()
-        };
-        let side = config["img"].as_u64().map(|side| side as usize);
-        let (image_height, image_width) = match (input.as_slice(), side) {
-            ([_, _, height, width], _) => (*height, *width),
-            (_, Some(side)) => (side, side),
-            _ => panic!("{}: neither an input nor config.img", self.manifest.case),
-        };
-        let depth = weights
-            .names()
-            .filter(|name| name.ends_with(".attn.qkv.weight"))
-            .count();
-        VitSpec {
-            image_height,
-            image_width,
-            patch,
-            width,
-            depth,
-            heads: config["heads"]
-                .as_u64()
-                .map_or(width / 64, |heads| heads as usize),
-            mlp_width: shape("blocks.0.mlp.fc1.weight")[0],
-            qkv_bias: weights.get("blocks.0.attn.qkv.bias").is_some(),
-            layer_scale: weights.get("blocks.0.ls1.gamma").is_some(),
-            pooling: match weights.get("fc_norm.weight") {
-                Some(_) => Pooling::Mean,
-                None => Pooling::ClassToken,
-            },
-            classes: shape("head.weight")[0],
-            layer_norm_epsilon: config["ln_eps"].as_f64().unwrap_or(1e-6) as f32,
-        }
     }
 
     /// Checks 32-bit results against the expected tensor `name` and its
@@ -333,5 +361,44 @@ impl GoldenCase {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_found_from_the_root_of_the_workspace() {
+        let root = resolve(Path::new("tests/golden"));
+        assert!(root.join("README.md").is_file(), "{}", root.display());
+        assert_eq!(resolve(Path::new("/vectors")), Path::new("/vectors"));
+    }
+
+    #[test]
+    fn shared_weights_are_those_of_the_prefix_without_the_files_notes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = NamedArrays::new();
+        file.metadata.insert("format".into(), "pt".into());
+        for name in ["teacher.head.weight", "student.head.weight"] {
+            file.insert(name, [1], vec![1.0]).unwrap();
+        }
+        file.save(&folder.path().join("shared.safetensors"))
+            .unwrap();
+        let case = |weights: &str| GoldenCase {
+            folder: folder.path().join("case"),
+            manifest: serde_json::from_value(serde_json::json!({
+                "case": "vit/case", "config": { "weights": weights }, "tensors": [],
+            }))
+            .unwrap(),
+        };
+        std::fs::create_dir(folder.path().join("case")).unwrap();
+        let weights = case("../shared.safetensors, prefix teacher.")
+            .weights()
+            .unwrap();
+        assert_eq!(weights.names().collect::<Vec<_>>(), ["head.weight"]);
+        assert!(weights.metadata.is_empty());
+        let all = case("../shared.safetensors").weights().unwrap();
+        assert_eq!(all.len(), 2);
     }
 }

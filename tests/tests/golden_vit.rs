@@ -4,30 +4,13 @@
 use millsight_export::card::{
     ElementType, InputSpec, ModelCard, NO_DEFECT, OutputKind, OutputSpec, Preprocessing, Provenance,
 };
-use millsight_export::engine::{Batch, EngineChoice, EngineRequest, start};
+use millsight_export::engine::{Batch, EngineChoice};
 use millsight_export::graph::vit::{INPUT, OUTPUT};
 use millsight_export::graph::{InputForm, VitSpec, vit_classifier};
 use millsight_export::model_file::ModelFile;
 use millsight_export::weights::{NamedArray, NamedArrays};
-use millsight_tests::golden::{self, GoldenCase};
-
-/// The networks among the cases: those with weights, an input and logits.
-fn networks() -> Vec<(GoldenCase, NamedArrays, VitSpec)> {
-    let networks: Vec<_> = golden::cases("vit")
-        .into_iter()
-        .filter(|case| case.has("input") && case.has("logits"))
-        .filter_map(|case| {
-            let weights = case.weights()?;
-            let spec = case.vit_spec(&weights);
-            Some((case, weights, spec))
-        })
-        .collect();
-    assert!(
-        !networks.is_empty(),
-        "no case has weights, an input and logits"
-    );
-    networks
-}
+use millsight_tests::engines;
+use millsight_tests::golden::network::{self, Forward};
 
 #[test]
 fn the_embedded_engine_gives_the_golden_logits() {
@@ -36,60 +19,42 @@ fn the_embedded_engine_gives_the_golden_logits() {
 
 #[test]
 fn onnx_runtime_gives_the_golden_logits() {
-    let request = EngineRequest::default();
-    let (_, weights, spec) = networks().swap_remove(0);
-    let any = model(&spec, &weights, InputForm::Normalised);
-    if start(&any, &request, 1).unwrap().identity().name == "onnxruntime" {
+    if engines::onnxruntime_available() {
         check_all(EngineChoice::OnnxRuntime);
-    } else {
-        eprintln!("skipped: no ONNX Runtime library was found");
     }
 }
 
 fn check_all(choice: EngineChoice) {
     let mut failures = Vec::new();
-    for (case, weights, spec) in networks() {
-        let input = case.array("input");
+    for forward in network::forwards() {
+        // What lies between is no output of an exported graph.
+        let Some(name) = forward.logits() else {
+            continue;
+        };
+        let (case, input) = (&forward.case, &forward.input);
         let images = input.shape[0];
-        let logits = run(
-            &model(&spec, &weights, InputForm::Normalised),
-            choice,
-            Batch::F32(&input.data),
-            images,
-        );
-        if let Err(failure) = case.check("logits", &logits) {
-            failures.push(failure);
-        }
+        let model = model(&forward.spec, &forward.weights, InputForm::Normalised);
+        let logits = run(&model, choice, Batch::F32(&input.data), images);
+        failures.extend(case.check(name, &logits).err());
         // A batch of one must give what the whole batch gave.
         let image = input.data.len() / images;
-        let first = run(
-            &model(&spec, &weights, InputForm::Normalised),
-            choice,
-            Batch::F32(&input.data[..image]),
-            1,
-        );
-        for (one, all) in first.iter().zip(&logits) {
-            assert!(
-                (one - all).abs() < 1e-5,
-                "{}: {one} {all}",
-                case.manifest.case
-            );
-        }
-        if let Err(failure) = check_folded(&case, &spec, &weights, choice) {
-            failures.push(failure);
-        }
+        let one = run(&model, choice, Batch::F32(&input.data[..image]), 1);
+        let first = NamedArray {
+            shape: vec![1, one.len()],
+            data: logits[..one.len()].to_vec(),
+        };
+        let tolerance = case.entry(name).tol.as_ref().unwrap();
+        let named = |problem| format!("{} one of `{name}`: {problem}", case.manifest.case);
+        failures.extend(tolerance.check(&first, &one).map_err(named).err());
+        failures.extend(check_folded(&forward, name, choice).err());
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// The folded form on raw levels must give what the normalised form gives on
 /// the values that these levels stand for, within the case's tolerance.
-fn check_folded(
-    case: &GoldenCase,
-    spec: &VitSpec,
-    weights: &NamedArrays,
-    choice: EngineChoice,
-) -> Result<(), String> {
+fn check_folded(forward: &Forward, name: &str, choice: EngineChoice) -> Result<(), String> {
+    let (case, spec, weights) = (&forward.case, &forward.spec, &forward.weights);
     let Preprocessing { mean, std, .. } = Preprocessing::imagenet();
     let area = spec.image_height * spec.image_width;
     let tiles = 2;
@@ -117,25 +82,18 @@ fn check_folded(
         Batch::F32(&values),
         tiles,
     );
-    let tolerance = case.entry("logits").tol.as_ref().unwrap();
+    let tolerance = case.entry(name).tol.as_ref().unwrap();
     let expected = NamedArray {
         shape: vec![tiles, spec.classes],
         data: normalised,
     };
     tolerance
         .check(&expected, &folded)
-        .map_err(|problem| format!("{} folded: {problem}", case.manifest.case))
+        .map_err(|problem| format!("{} folded `{name}`: {problem}", case.manifest.case))
 }
 
 fn run(model: &ModelFile, choice: EngineChoice, batch: Batch<'_>, tiles: usize) -> Vec<f32> {
-    let request = EngineRequest {
-        choice,
-        ..EngineRequest::default()
-    };
-    let mut started = start(model, &request, 1).unwrap();
-    let mut scores = Vec::new();
-    started.engines[0].run(batch, tiles, &mut scores).unwrap();
-    scores
+    engines::scores(engines::with_one(model, choice).as_mut(), batch, tiles)
 }
 
 fn model(spec: &VitSpec, weights: &NamedArrays, form: InputForm) -> ModelFile {

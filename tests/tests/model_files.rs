@@ -8,6 +8,8 @@ use std::process::{Command, Output};
 use millsight_export::card::OutputKind;
 use millsight_export::model_file::ModelFile;
 use millsight_export::verify::Reference;
+use millsight_tests::{engines, graphs};
+use onnx_protobuf::{Message, ModelProto};
 use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
@@ -28,6 +30,20 @@ fn classify(model: &Path, sidecar: Option<&Path>, engine: &str) -> Output {
     command.output().unwrap()
 }
 
+fn verdict(output: Output) -> Value {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn numbers(list: &Value) -> Vec<f64> {
+    let numbers = list.as_array().unwrap().iter();
+    numbers.map(|number| number.as_f64().unwrap()).collect()
+}
+
 #[test]
 fn a_timm_export_with_a_sidecar_is_classified() {
     for name in ["foreign_vit", "foreign_vit_dynamo"] {
@@ -35,21 +51,54 @@ fn a_timm_export_with_a_sidecar_is_classified() {
         let model = ModelFile::load(&path, None).unwrap();
         assert_eq!(model.card.output.kind, OutputKind::Logits);
         let reference = Reference::load(&fixture("foreign_vit.safetensors"), &model.card).unwrap();
-        for engine in ["embedded", "auto"] {
-            let output = classify(&path, None, engine);
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
-            let class = verdict["class"].as_str().unwrap();
-            assert!(model.card.classes.iter().any(|known| known == class));
-            let scores = verdict["scores"].as_array().unwrap();
-            for (score, expected) in scores.iter().zip(&reference.logits) {
-                let difference = (score.as_f64().unwrap() - f64::from(*expected)).abs();
+        // The reference's first sample is the image.
+        let expected = &reference.logits[..model.card.classes.len()];
+        let best = (0..expected.len()).max_by(|&a, &b| expected[a].total_cmp(&expected[b]));
+        for engine in engines::names() {
+            let verdict = verdict(classify(&path, None, engine));
+            assert_eq!(verdict["class"], model.card.classes[best.unwrap()].as_str());
+            let scores = numbers(&verdict["scores"]);
+            assert_eq!(scores.len(), expected.len());
+            for (score, expected) in scores.iter().zip(expected) {
+                let difference = (score - f64::from(*expected)).abs();
                 assert!(difference < 1e-3, "{name} on {engine}: {difference}");
             }
+        }
+    }
+}
+
+/// A network that ends with a softmax, as Ultralytics exports them.
+#[test]
+fn scores_that_are_probabilities_stay_what_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = graphs::mean_colour(None, [32, 32], 3);
+    let mut softmax = plain.clone();
+    let node = graphs::node("Softmax", &["scores"], "probabilities");
+    graphs::push_output(&mut softmax, node, &[None, Some(3)]);
+    let classes = "classes = ['no_defect', 'cracks', 'overfill']\n";
+    let write = |name: &str, proto: &ModelProto, sidecar: &str| {
+        let path = folder.path().join(format!("{name}.onnx"));
+        fs::write(&path, proto.write_to_bytes().unwrap()).unwrap();
+        fs::write(path.with_extension("toml"), format!("{classes}{sidecar}")).unwrap();
+        path
+    };
+    let plain = write("plain", &plain, "");
+    let softmax = write(
+        "softmax",
+        &softmax,
+        "[output]\nname = 'probabilities'\nkind = 'probabilities'\n",
+    );
+    for engine in engines::names() {
+        let expected = verdict(classify(&plain, None, engine));
+        let got = verdict(classify(&softmax, None, engine));
+        assert_eq!(got["class"], expected["class"], "{engine}");
+        let scores = numbers(&got["scores"]);
+        assert!((scores.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{got}");
+        for (index, class) in ["no_defect", "cracks", "overfill"].iter().enumerate() {
+            let probability = got["probabilities"][class].as_f64().unwrap();
+            assert!((probability - scores[index]).abs() < 1e-6, "{got}");
+            let expected = expected["probabilities"][class].as_f64().unwrap();
+            assert!((probability - expected).abs() < 1e-5, "{got} {expected}");
         }
     }
 }

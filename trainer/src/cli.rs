@@ -8,7 +8,8 @@ mod progress;
 mod train;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use miette::Result;
+use miette::{IntoDiagnostic, Result};
+use millsight_export::command_line;
 
 /// Train a classifier for steel tiles, from labelled images to a model file.
 ///
@@ -62,13 +63,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "millsight-train",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            command_line::print_completions(shell, Cli::command()).into_diagnostic()
         }
     }
 }
@@ -90,5 +85,11 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bash_completes_the_options_of_every_command() {
+        let missing = command_line::commands_without_completion(Cli::command());
+        assert_eq!(missing, [""; 0]);
     }
 }

@@ -83,6 +83,39 @@ fn rules_are_checked_and_remedies_stated() {
 }
 
 #[test]
+fn figures_are_finite() {
+    let parity = Parity {
+        engine: "embedded".into(),
+        samples: 1,
+        max_abs: 0.0,
+        tolerance: 1.0,
+    };
+    for bad in [f64::NAN, f64::INFINITY] {
+        let text = problem(|card| {
+            card.provenance.metrics.insert("accuracy".into(), bad);
+        });
+        assert!(text.contains("`provenance.metrics.accuracy`"), "{text}");
+    }
+    let text = problem(|card| {
+        card.provenance.parity = Some(Parity {
+            max_abs: f32::NAN,
+            ..parity.clone()
+        });
+    });
+    assert!(
+        text.contains("`provenance.parity.max_abs` is NaN"),
+        "{text}"
+    );
+    let text = problem(|card| {
+        card.provenance.parity = Some(Parity {
+            tolerance: f32::INFINITY,
+            ..parity.clone()
+        });
+    });
+    assert!(text.contains("parity.tolerance"), "{text}");
+}
+
+#[test]
 fn json_keeps_every_field() {
     let mut card = card();
     card.provenance = Provenance {

@@ -1,27 +1,32 @@
 //! The engine that is part of the program: tract, on the CPU, in `f32`.
 
+use std::any::Any;
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::{
-    DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, Tensor, TractResult,
-    TypedRunnableModel, tvec,
+    Datum, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, Tensor,
+    TractResult, TypedRunnableModel, tvec,
 };
+use tract_onnx::tract_core::internal::{TractError, TypedFact};
 
-use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores};
+use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches};
 use crate::card::{ElementType, ModelCard};
-use crate::model_file::ModelFile;
+use crate::model_file::{LARGEST_TENSOR, ModelFile};
 
 /// Version of tract, as pinned by the workspace.
-const TRACT_VERSION: &str = "tract 0.23.9";
+const TRACT_VERSION: &str = "0.23.9";
 
-/// A model loaded into tract with a batch of one.
+/// A model loaded into tract with a batch of one, or of what the graph fixes.
 ///
 /// A batch is run tile by tile: on a CPU a Vision Transformer gains nothing
 /// from larger batches, and a fixed shape lets tract plan all its buffers.
 pub struct Embedded {
     plan: Arc<TypedRunnableModel>,
     card: ModelCard,
+    /// Tiles that the plan takes.
+    at_once: usize,
     identity: EngineIdentity,
 }
 
@@ -30,29 +35,42 @@ impl Embedded {
     ///
     /// # Errors
     /// [`EngineError::Embedded`] when tract does not know an operator of the
-    /// graph or the graph's shapes contradict each other.
+    /// graph, the graph's shapes contradict each other, or one of them is too
+    /// large.
     pub fn load(model: &ModelFile) -> Result<Self, EngineError> {
-        let plan = plan(model).map_err(|error| EngineError::Embedded {
-            action: "load",
-            reason: format!("{error:#}"),
-        })?;
+        let at_once = model.fixed_batch.unwrap_or(1);
         Ok(Self {
-            plan,
+            plan: guarded("load", || plan(model, at_once))?,
             card: model.card.clone(),
+            at_once,
             identity: EngineIdentity {
                 name: "embedded".into(),
-                version: TRACT_VERSION.into(),
+                version: format!("tract {TRACT_VERSION}"),
                 provider: "cpu".into(),
                 precision: "f32".into(),
             },
         })
     }
 
-    fn run_tile(&self, tile: Tensor, scores: &mut Vec<f32>) -> TractResult<()> {
-        let outputs = self.plan.run(tvec!(tile.into()))?;
-        let values = outputs[0].to_plain_array_view::<f32>()?;
-        scores.extend(values.iter().copied());
-        Ok(())
+    fn run_batches<T: Datum + Copy + Default>(
+        &self,
+        values: &[T],
+        scores: &mut Vec<f32>,
+    ) -> Result<(), EngineError> {
+        let input = &self.card.input;
+        let shape = [self.at_once, input.channels, input.height, input.width];
+        let size = input.channels * input.height * input.width;
+        in_batches(values, size, self.at_once, |part, wanted| {
+            let found = guarded("run", || {
+                let tensor = Tensor::from_shape(&shape, part)?;
+                let outputs = self.plan.run(tvec!(tensor.into()))?;
+                let values = outputs[0].to_plain_array_view::<f32>()?;
+                Ok(values.iter().copied().collect::<Vec<f32>>())
+            })?;
+            check_scores(&self.card, self.at_once, found.len())?;
+            scores.extend_from_slice(&found[..wanted * self.card.classes.len()]);
+            Ok(())
+        })
     }
 }
 
@@ -69,39 +87,99 @@ impl Engine for Embedded {
     ) -> Result<(), EngineError> {
         check_batch(&self.card, batch, tiles)?;
         scores.clear();
-        let input = &self.card.input;
-        let shape = [1, input.channels, input.height, input.width];
-        let size = input.channels * input.height * input.width;
-        for index in 0..tiles {
-            let range = index * size..(index + 1) * size;
-            let tile = match batch {
-                Batch::U8(values) => Tensor::from_shape(&shape, &values[range]),
-                Batch::F32(values) => Tensor::from_shape(&shape, &values[range]),
-            };
-            tile.and_then(|tile| self.run_tile(tile, scores))
-                .map_err(|error| EngineError::Embedded {
-                    action: "run",
-                    reason: format!("{error:#}"),
-                })?;
+        match batch {
+            Batch::U8(values) => self.run_batches(values, scores),
+            Batch::F32(values) => self.run_batches(values, scores),
         }
-        check_scores(&self.card, tiles, scores.len())
     }
 }
 
-fn plan(model: &ModelFile) -> TractResult<Arc<TypedRunnableModel>> {
+/// Calls tract. It asserts where a graph breaks a rule that it takes for
+/// granted, and a model file from elsewhere must not end the program.
+fn guarded<T>(
+    action: &'static str,
+    call: impl FnOnce() -> TractResult<T>,
+) -> Result<T, EngineError> {
+    // A plan holds no state of its runs, so that none is left half changed.
+    let outcome = catch_unwind(AssertUnwindSafe(call));
+    outcome
+        .map_err(|panic| said(panic.as_ref()).to_owned())
+        .and_then(|result| result.map_err(|error| format!("{error:#}")))
+        .map_err(|reason| EngineError::Embedded { action, reason })
+}
+
+/// The words of a panic.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it stopped without a reason")
+}
+
+fn plan(model: &ModelFile, batch: usize) -> TractResult<Arc<TypedRunnableModel>> {
     let input = &model.card.input;
     let element = match input.element {
         ElementType::U8 => DatumType::U8,
         ElementType::F32 => DatumType::F32,
     };
-    let fact =
-        InferenceFact::dt_shape(element, tvec!(1, input.channels, input.height, input.width));
-    // The shapes stated in the file have a free batch; here it is one.
-    tract_onnx::onnx()
+    let shape = tvec!(batch, input.channels, input.height, input.width);
+    // The shapes stated in the file have a free batch; here it is fixed.
+    let mut graph = tract_onnx::onnx()
         .with_ignore_value_info(true)
         .with_ignore_output_shapes(true)
         .model_for_read(&mut Cursor::new(&model.onnx))?
-        .with_input_fact(0, fact)?
-        .into_optimized()?
-        .into_runnable()
+        .with_input_fact(0, InferenceFact::dt_shape(element, shape))?
+        .with_outputs_by_name([&model.card.output.name])?;
+    // Some sizes are known before anything is computed, the others after the
+    // graph's constants are.
+    graph.analyse(false)?;
+    for node in &graph.nodes {
+        for output in &node.outputs {
+            if let Ok(fact) = TypedFact::try_from(&output.fact) {
+                check_size(&node.name, &fact)?;
+            }
+        }
+    }
+    let graph = graph.into_typed()?;
+    for node in &graph.nodes {
+        for output in &node.outputs {
+            check_size(&node.name, &output.fact)?;
+        }
+    }
+    graph.into_optimized()?.into_runnable()
+}
+
+/// Refuses a node that would give more numbers than memory holds.
+fn check_size(node: &str, fact: &TypedFact) -> TractResult<()> {
+    let shape = fact.shape.as_concrete().unwrap_or_default();
+    let elements = shape
+        .iter()
+        .fold(1u64, |all, extent| all.saturating_mul(*extent as u64));
+    if elements > LARGEST_TENSOR {
+        return Err(TractError::msg(format!(
+            "node `{node}` gives {elements} numbers, more than {LARGEST_TENSOR}"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_one_that_is_compiled_in() {
+        let lock = std::fs::read_to_string(
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock"),
+        )
+        .unwrap();
+        let entry = format!("name = \"tract-onnx\"\nversion = \"{TRACT_VERSION}\"\n");
+        assert!(lock.contains(&entry), "Cargo.lock has another version");
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error() {
+        let error = guarded::<()>("run", || panic!("no {}", "way")).unwrap_err();
+        assert!(error.to_string().contains("cannot run this model: no way"));
+    }
 }

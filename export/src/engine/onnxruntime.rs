@@ -1,5 +1,6 @@
 //! ONNX Runtime, loaded from its shared library when the program starts.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -7,10 +8,12 @@ use ort::environment::Environment;
 use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
+use ort::value::{PrimitiveTensorElementType, TensorRef};
 
 use super::choice::Provider;
-use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, library};
+use super::{
+    Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches, library,
+};
 use crate::card::ModelCard;
 use crate::model_file::ModelFile;
 
@@ -31,6 +34,7 @@ struct Loaded {
 pub struct OnnxRuntime {
     session: Session,
     card: ModelCard,
+    fixed_batch: Option<usize>,
     identity: EngineIdentity,
 }
 
@@ -56,6 +60,7 @@ impl OnnxRuntime {
         Ok(Self {
             session,
             card: model.card.clone(),
+            fixed_batch: model.fixed_batch,
             identity: EngineIdentity {
                 name: "onnxruntime".into(),
                 version: loaded.version,
@@ -78,32 +83,46 @@ impl Engine for OnnxRuntime {
         scores: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
         check_batch(&self.card, batch, tiles)?;
-        let input = &self.card.input;
-        let shape = [tiles, input.channels, input.height, input.width];
-        let failed = |error: ort::Error| EngineError::Run(error.to_string());
-        let outputs = match batch {
-            Batch::U8(values) => {
-                let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
-                self.session
-                    .run(ort::inputs![input.name.as_str() => tensor])
-            }
-            Batch::F32(values) => {
-                let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
-                self.session
-                    .run(ort::inputs![input.name.as_str() => tensor])
-            }
-        }
-        .map_err(failed)?;
-        let output = outputs.get(&self.card.output.name).ok_or_else(|| {
-            EngineError::Run(format!(
-                "the graph has no output `{}`, which its card names",
-                self.card.output.name
-            ))
-        })?;
-        let (_, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
         scores.clear();
-        scores.extend_from_slice(values);
-        check_scores(&self.card, tiles, scores.len())
+        match batch {
+            Batch::U8(values) => self.run_batches(values, tiles, scores),
+            Batch::F32(values) => self.run_batches(values, tiles, scores),
+        }
+    }
+}
+
+impl OnnxRuntime {
+    /// Runs all tiles at once, or as many as the graph takes.
+    fn run_batches<T>(
+        &mut self,
+        values: &[T],
+        tiles: usize,
+        scores: &mut Vec<f32>,
+    ) -> Result<(), EngineError>
+    where
+        T: PrimitiveTensorElementType + fmt::Debug + Copy + Default + 'static,
+    {
+        let Self { session, card, .. } = self;
+        let (input, output) = (&card.input, card.output.name.as_str());
+        let failed = |error: ort::Error| EngineError::Run(error.to_string());
+        let at_once = self.fixed_batch.unwrap_or(tiles);
+        let shape = [at_once, input.channels, input.height, input.width];
+        let size = input.channels * input.height * input.width;
+        in_batches(values, size, at_once, |part, wanted| {
+            let tensor = TensorRef::from_array_view((shape, part)).map_err(failed)?;
+            let outputs = session
+                .run(ort::inputs![input.name.as_str() => tensor])
+                .map_err(failed)?;
+            let found = outputs.get(output).ok_or_else(|| {
+                EngineError::Run(format!(
+                    "the graph has no output `{output}`, which its card names"
+                ))
+            })?;
+            let (_, found) = found.try_extract_tensor::<f32>().map_err(failed)?;
+            check_scores(card, at_once, found.len())?;
+            scores.extend_from_slice(&found[..wanted * card.classes.len()]);
+            Ok(())
+        })
     }
 }
 

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use crate::card::{CardError, ModelCard};
 
 /// Why a model file cannot be used.
+///
+/// The reasons stand in the messages. They are no `source` besides, or a
+/// report that lists the sources would say each of them twice.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelFileError {
@@ -15,28 +18,28 @@ pub enum ModelFileError {
         path: PathBuf,
     },
     /// The file cannot be read.
-    #[error("cannot read the model file {}: {source}", path.display())]
+    #[error("cannot read the model file {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file cannot be written.
-    #[error("cannot write the model file {}: {source}", path.display())]
+    #[error("cannot write the model file {}: {reason}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The sidecar cannot be read.
-    #[error("cannot read the sidecar {}: {source}", path.display())]
+    #[error("cannot read the sidecar {}: {reason}", path.display())]
     ReadSidecar {
         /// The sidecar.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is empty.
     #[error("{origin} is empty; copy or export the model again")]
@@ -45,12 +48,10 @@ pub enum ModelFileError {
         origin: String,
     },
     /// More than protobuf can hold.
-    #[error("{} has {bytes} bytes, but an ONNX file has at most 2 GiB; is it a model file?", path.display())]
+    #[error("{} has more than 2 GiB, but an ONNX file has at most that; is it a model file?", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
-        bytes: u64,
     },
     /// The file is something else.
     #[error(
@@ -105,12 +106,20 @@ pub enum ModelFileError {
         reason: String,
     },
     /// The card breaks a rule.
-    #[error("the model card of {origin} is wrong: {source}")]
+    #[error("{origin} is wrong: {reason}")]
     Card {
-        /// The file.
+        /// Where the card comes from.
         origin: String,
         /// Which rule.
-        source: CardError,
+        reason: CardError,
+    },
+    /// The graph asks for more than any classifier needs.
+    #[error("{origin} cannot be run: {reason}; is it a model for images?")]
+    Limit {
+        /// The file.
+        origin: String,
+        /// What it asks for.
+        reason: String,
     },
     /// Card and graph contradict each other.
     #[error("{origin} does not fit its model card: {reason}")]

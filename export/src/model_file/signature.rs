@@ -10,6 +10,7 @@ use protobuf::Enum;
 use serde::Serialize;
 
 use super::ModelFileError;
+use super::limits::{LARGEST_TENSOR, elements};
 use crate::card::{ElementType, ModelCard};
 
 /// What an ONNX graph takes and gives, and what it is made of.
@@ -134,7 +135,6 @@ impl Signature {
         for node in &graph.node {
             *operators.entry(node.op_type.clone()).or_insert(0) += 1;
         }
-        let elements = |dims: &[i64]| dims.iter().map(|dim| dim.unsigned_abs()).product::<u64>();
         let standard = proto
             .opset_import
             .iter()
@@ -156,8 +156,8 @@ impl Signature {
             parameters: graph
                 .initializer
                 .iter()
-                .map(|tensor| elements(&tensor.dims))
-                .sum(),
+                .map(|tensor| elements(tensor.dims.iter().map(|dim| dim.unsigned_abs())))
+                .fold(0, u64::saturating_add),
         }
     }
 
@@ -221,10 +221,16 @@ impl Signature {
                 ));
             }
         }
-        Ok(match input.shape.as_deref() {
-            Some([Dimension::Fixed(batch), ..]) => Some(*batch),
-            _ => None,
-        })
+        let Some([Dimension::Fixed(batch), ..]) = input.shape.as_deref() else {
+            return Ok(None);
+        };
+        let extents = [*batch, spec.channels, spec.height, spec.width];
+        if elements(extents.map(|extent| extent as u64)) > LARGEST_TENSOR {
+            return Err(format!(
+                "the graph's input is {input}, but at most {LARGEST_TENSOR} numbers are given at once; export the model for fewer images or with a free batch"
+            ));
+        }
+        Ok(Some(*batch))
     }
 
     fn check_output(&self, card: &ModelCard) -> Result<(), String> {

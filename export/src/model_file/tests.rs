@@ -268,7 +268,7 @@ fn unreadable_cards_are_refused() {
         matches!(
             &error,
             ModelFileError::Card {
-                source: CardError::NoDefectMissing { .. },
+                reason: CardError::NoDefectMissing { .. },
                 ..
             }
         ),
@@ -455,3 +455,6 @@ fn the_signature_tells_what_the_graph_is_made_of() {
         "`images`: FLOAT [1, 3, 64, 96]"
     );
 }
+
+mod hostile;
+mod stated;

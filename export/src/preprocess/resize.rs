@@ -10,12 +10,23 @@
 //! Both passes add up whole rows, which compilers vectorise well. For the
 //! horizontal pass the image is transposed, a strip of some rows at a time, so
 //! that everything stays in the first-level cache.
+//!
+//! An image with a side of more than [`PART`] pixels is taken a part at a time,
+//! and the sums that are not complete at the end of a part are kept for the
+//! next one. So memory does not grow with the image, and since sums of integers
+//! do not depend on their order, neither do the results.
+
+use std::ops::Range;
 
 use super::image::ImageView;
 use super::transpose::{self, SIDE};
 
 /// Columns that are added up together; their sums stay in registers.
 const LANES: usize = 32;
+
+/// Columns or rows of the source that are taken at a time: a multiple of
+/// `LANES`, and more than most images have.
+const PART: usize = 1 << 14;
 
 /// Fractional bits of a weight: 32, less 8 for the levels and 2 of reserve.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
@@ -39,9 +50,13 @@ struct Buffers {
     strip: Vec<u8>,
     /// The same after the horizontal pass.
     narrowed: Vec<u8>,
-    /// All rows after the horizontal pass, `stride` bytes each.
+    /// A part of the rows after the horizontal pass, `stride` bytes each.
     rows: Vec<u8>,
     stride: usize,
+    /// Sums of the horizontal pass that the next part completes.
+    open_across: Vec<u32>,
+    /// The same of the vertical pass.
+    open_down: Vec<u32>,
 }
 
 impl Resizer {
@@ -85,38 +100,60 @@ impl Resizer {
 
     #[inline(always)]
     fn resize_portably(&mut self, image: ImageView<'_>, channel: usize, output: &mut [u8]) {
-        let buffers = &mut self.buffers;
-        if self.source.0 == self.width {
-            for y in 0..image.height {
-                let row = &mut buffers.rows[y * buffers.stride..][..self.width];
-                copy_channel(image, y, channel, row);
-            }
-        } else {
-            for top in (0..image.height).step_by(LANES) {
-                load_transposed(image, channel, top, &mut buffers.strip);
-                add_up(&self.across, &buffers.strip, LANES, |column, _, sums| {
-                    buffers.narrowed[column * LANES..][..LANES].copy_from_slice(sums);
-                });
-                let rows = &mut buffers.rows[top * buffers.stride..];
-                store_transposed(&buffers.narrowed, rows, buffers.stride);
+        for top in (0..image.height).step_by(PART) {
+            let part = top..image.height.min(top + PART);
+            self.narrow(image, channel, part.clone());
+            let (width, buffers) = (self.width, &mut self.buffers);
+            if self.source.1 == self.height {
+                let rows = buffers.rows.chunks_exact(buffers.stride);
+                let output = output[top * width..].chunks_exact_mut(width);
+                for (output, row) in output.zip(rows).take(part.len()) {
+                    output.copy_from_slice(&row[..width]);
+                }
+            } else {
+                self.down.take_from(part);
+                add_up(
+                    &self.down.part,
+                    &buffers.rows,
+                    buffers.stride,
+                    &mut buffers.open_down,
+                    |row, left, sums| {
+                        let wanted = LANES.min(width - left);
+                        output[row * width + left..][..wanted].copy_from_slice(&sums[..wanted]);
+                    },
+                );
             }
         }
-        if self.source.1 == self.height {
-            let rows = buffers.rows.chunks_exact(buffers.stride);
-            for (output, row) in output.chunks_exact_mut(self.width).zip(rows) {
-                output.copy_from_slice(&row[..self.width]);
+    }
+
+    /// The horizontal pass over some rows of the image.
+    #[inline(always)]
+    fn narrow(&mut self, image: ImageView<'_>, channel: usize, rows: Range<usize>) {
+        let buffers = &mut self.buffers;
+        let stride = buffers.stride;
+        if self.source.0 == self.width {
+            for (y, row) in rows.zip(buffers.rows.chunks_exact_mut(stride)) {
+                copy_channel(image, y, channel, &mut row[..self.width]);
             }
-        } else {
-            let width = self.width;
-            add_up(
-                &self.down,
-                &buffers.rows,
-                buffers.stride,
-                |row, left, sums| {
-                    let wanted = LANES.min(width - left);
-                    output[row * width + left..][..wanted].copy_from_slice(&sums[..wanted]);
-                },
-            );
+            return;
+        }
+        let strips = rows.step_by(LANES);
+        for (top, strip) in strips.zip(buffers.rows.chunks_exact_mut(LANES * stride)) {
+            for left in (0..image.width).step_by(PART) {
+                let columns = left..image.width.min(left + PART);
+                load_transposed(image, channel, top, columns.clone(), &mut buffers.strip);
+                self.across.take_from(columns);
+                add_up(
+                    &self.across.part,
+                    &buffers.strip,
+                    LANES,
+                    &mut buffers.open_across,
+                    |column, _, sums| {
+                        buffers.narrowed[column * LANES..][..LANES].copy_from_slice(sums);
+                    },
+                );
+            }
+            store_transposed(&buffers.narrowed, strip, stride);
         }
     }
 
@@ -129,65 +166,155 @@ impl Resizer {
         self.across = Filter::new(width, self.width);
         self.down = Filter::new(height, self.height);
         let stride = self.width.next_multiple_of(LANES);
+        let rows = height.min(PART).next_multiple_of(LANES);
         let buffers = &mut self.buffers;
         buffers.stride = stride;
-        buffers.strip.resize(width * LANES, 0);
+        buffers.strip.resize(width.min(PART) * LANES, 0);
         buffers.narrowed.resize(stride * LANES, 0);
-        buffers
-            .rows
-            .resize(height.next_multiple_of(LANES) * stride, 0);
+        buffers.rows.resize(rows * stride, 0);
+        let open = open_sums(width, self.width) * LANES;
+        buffers.open_across.resize(open, 0);
+        let open = open_sums(height, self.height) * stride;
+        buffers.open_down.resize(open, 0);
     }
+}
+
+/// How many neighbouring targets may take from both sides of the border
+/// between two parts; none where there is no border.
+fn open_sums(source: usize, target: usize) -> usize {
+    if source <= PART {
+        return 0;
+    }
+    // A filter is as wide as two pixels, of source or target, whichever is the
+    // larger.
+    4 + 2 * target.div_ceil(source)
 }
 
 /// For each target pixel, where its source pixels begin and what they weigh.
 #[derive(Debug, Default)]
 struct Filter {
-    /// First source pixel, and the range of the weights.
-    taps: Vec<(usize, std::ops::Range<usize>)>,
+    /// Source pixels for each target pixel.
+    scale: f64,
+    /// For each target pixel, its source pixels and their weights' total.
+    targets: Vec<(Range<usize>, f64)>,
+    part: Part,
+}
+
+/// What a filter takes from a part of the source.
+#[derive(Debug, Default)]
+struct Part {
+    source: Range<usize>,
+    taps: Vec<Taps>,
     weights: Vec<u32>,
 }
 
+/// What one target pixel takes from a part of the source.
+#[derive(Debug)]
+struct Taps {
+    target: usize,
+    /// First source pixel, counted from the part's beginning.
+    first: usize,
+    /// Its weights among those of the part.
+    weights: Range<usize>,
+    /// Whether these are the target's first source pixels.
+    begins: bool,
+    /// Whether these are its last.
+    ends: bool,
+}
+
 impl Filter {
-    /// `precompute_coeffs` and `normalize_coeffs_8bpc` of Pillow for the
-    /// triangle filter (support 1). Weights are never negative.
+    /// `precompute_coeffs` of Pillow for the triangle filter (support 1).
     fn new(source: usize, target: usize) -> Self {
         let scale = source as f64 / target as f64;
+        let mut filter = Self {
+            scale,
+            ..Self::default()
+        };
         let support = scale.max(1.0);
-        let mut filter = Self::default();
         for index in 0..target {
-            let centre = (index as f64 + 0.5) * scale;
+            let centre = filter.centre(index);
             // Float to integer casts saturate, so that a negative start is 0.
             let first = (centre - support + 0.5) as usize;
             let end = ((centre + support + 0.5) as usize).min(source);
-            let inverse = 1.0 / support;
-            let triangle =
-                |pixel: usize| (1.0 - ((pixel as f64 - centre + 0.5) * inverse).abs()).max(0.0);
-            let total: f64 = (first..end).map(triangle).sum();
-            let start = filter.weights.len();
-            filter.weights.extend((first..end).map(|pixel| {
-                (triangle(pixel) / total * f64::from(1u32 << PRECISION_BITS) + 0.5) as u32
-            }));
-            filter.taps.push((first, start..filter.weights.len()));
+            let total = (first..end)
+                .map(|pixel| filter.triangle(pixel, centre))
+                .sum();
+            filter.targets.push((first..end, total));
         }
         filter
     }
+
+    fn centre(&self, target: usize) -> f64 {
+        (target as f64 + 0.5) * self.scale
+    }
+
+    /// What a source pixel weighs, before the total is taken into account.
+    fn triangle(&self, pixel: usize, centre: f64) -> f64 {
+        let inverse = 1.0 / self.scale.max(1.0);
+        (1.0 - ((pixel as f64 - centre + 0.5) * inverse).abs()).max(0.0)
+    }
+
+    /// Prepares the weights for a part of the source, unless they are there:
+    /// `normalize_coeffs_8bpc` of Pillow. Weights are never negative.
+    fn take_from(&mut self, source: Range<usize>) {
+        if self.part.source == source {
+            return;
+        }
+        let mut part = std::mem::take(&mut self.part);
+        part.taps.clear();
+        part.weights.clear();
+        let past = |(pixels, _): &(Range<usize>, f64)| pixels.end <= source.start;
+        let from = self.targets.partition_point(past);
+        for (target, (pixels, total)) in self.targets.iter().enumerate().skip(from) {
+            if pixels.start >= source.end {
+                break;
+            }
+            let here = pixels.start.max(source.start)..pixels.end.min(source.end);
+            let centre = self.centre(target);
+            let start = part.weights.len();
+            part.weights.extend(here.clone().map(|pixel| {
+                let weight = self.triangle(pixel, centre) / total;
+                (weight * f64::from(1u32 << PRECISION_BITS) + 0.5) as u32
+            }));
+            part.taps.push(Taps {
+                target,
+                first: here.start - source.start,
+                weights: start..part.weights.len(),
+                begins: here.start == pixels.start,
+                ends: here.end == pixels.end,
+            });
+        }
+        part.source = source;
+        self.part = part;
+    }
 }
 
-/// Adds up weighted rows of `source`, each `stride` bytes long, and hands out
-/// every piece of `LANES` bytes of every target row: its row, the column at
-/// which it starts, its bytes.
+/// Adds up weighted rows of `source`, a part of the whole of `stride` bytes a
+/// row, and hands out every piece of `LANES` bytes of every target row that is
+/// complete: its row, the column at which it starts, its bytes. Those that are
+/// not wait in `open`.
 #[inline(always)]
 fn add_up(
-    filter: &Filter,
+    part: &Part,
     source: &[u8],
     stride: usize,
+    open: &mut [u32],
     mut store: impl FnMut(usize, usize, &[u8; LANES]),
 ) {
-    for (target, (first, range)) in filter.taps.iter().enumerate() {
-        let rows = &source[first * stride..][..range.len() * stride];
-        let weights = &filter.weights[range.clone()];
+    for taps in &part.taps {
+        let rows = &source[taps.first * stride..][..taps.weights.len() * stride];
+        let weights = &part.weights[taps.weights.clone()];
+        let whole = taps.begins && taps.ends;
+        let slot = if whole {
+            0
+        } else {
+            taps.target % (open.len() / stride) * stride
+        };
         for left in (0..stride).step_by(LANES) {
             let mut sums = [1u32 << (PRECISION_BITS - 1); LANES];
+            if !taps.begins {
+                sums.copy_from_slice(&open[slot + left..][..LANES]);
+            }
             for (row, &weight) in rows.chunks_exact(stride).zip(weights) {
                 let pixels = &row[left..][..LANES];
                 for (sum, &pixel) in sums.iter_mut().zip(pixels) {
@@ -195,11 +322,15 @@ fn add_up(
                     *sum = sum.wrapping_add(weight.wrapping_mul(u32::from(pixel)));
                 }
             }
-            store(
-                target,
-                left,
-                &sums.map(|sum| (sum >> PRECISION_BITS).min(255) as u8),
-            );
+            if taps.ends {
+                store(
+                    taps.target,
+                    left,
+                    &sums.map(|sum| (sum >> PRECISION_BITS).min(255) as u8),
+                );
+            } else {
+                open[slot + left..][..LANES].copy_from_slice(&sums);
+            }
         }
     }
 }
@@ -218,13 +349,20 @@ fn copy_channel(image: ImageView<'_>, y: usize, channel: usize, output: &mut [u8
     }
 }
 
-/// Transposes the `LANES` rows from `top` into `strip`. Below the image its
-/// last row is repeated; what comes of it is never looked at.
+/// Transposes some columns of the `LANES` rows from `top` into `strip`. Below
+/// the image its last row is repeated; what comes of it is never looked at.
 #[inline(always)]
-fn load_transposed(image: ImageView<'_>, channel: usize, top: usize, strip: &mut [u8]) {
-    let row = |lane: usize| image.row((top + lane).min(image.height - 1));
+fn load_transposed(
+    image: ImageView<'_>,
+    channel: usize,
+    top: usize,
+    columns: Range<usize>,
+    strip: &mut [u8],
+) {
+    let bytes = columns.start * image.channels..columns.end * image.channels;
+    let row = |lane: usize| &image.row((top + lane).min(image.height - 1))[bytes.clone()];
     let whole = if image.channels == 1 {
-        image.width / SIDE * SIDE
+        columns.len() / SIDE * SIDE
     } else {
         0
     };
@@ -270,6 +408,33 @@ fn store_transposed(narrowed: &[u8], rows: &mut [u8], stride: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A tall or wide image of few pixels must not take memory by its side.
+    #[test]
+    fn memory_does_not_grow_with_the_image() {
+        let pixels = vec![100; 1 << 22];
+        for (width, height) in [(1, 1 << 22), (1 << 22, 1), (16, 1 << 18), (1 << 18, 16)] {
+            let image = ImageView {
+                width,
+                height,
+                channels: 1,
+                row_stride: width,
+                pixels: &pixels,
+            };
+            let mut resizer = Resizer::new(224, 224);
+            let mut output = vec![0; 224 * 224];
+            resizer.resize(image, 0, &mut output);
+            assert!(output.iter().all(|level| *level == 100));
+            let buffers = &resizer.buffers;
+            let bytes = buffers.strip.capacity()
+                + buffers.narrowed.capacity()
+                + buffers.rows.capacity()
+                + 4 * (buffers.open_across.capacity() + buffers.open_down.capacity())
+                + 4 * resizer.across.part.weights.capacity()
+                + 4 * resizer.down.part.weights.capacity();
+            assert!(bytes < 8 << 20, "{width}x{height}: {bytes} bytes");
+        }
+    }
 
     /// Whatever the processor, the code that every processor can run gives
     /// the bytes that the code chosen for this one gives.

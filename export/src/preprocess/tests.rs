@@ -83,6 +83,33 @@ proptest! {
 }
 
 #[test]
+fn images_with_a_very_long_side_equal_the_plain_algorithm() {
+    for source in [
+        (3, 40_000),
+        (40_000, 3),
+        (16_385, 2),
+        (2, 16_384),
+        (30, 33_000),
+    ] {
+        let pixels = noise(source.0 * source.1);
+        let view = ImageView::new(source.0, source.1, 1, source.0, &pixels).unwrap();
+        for target in [(5, 33), (30, 7)] {
+            assert_eq!(
+                levels(&input(target.0, target.1, 1), view),
+                reference(&pixels, source, target),
+                "{source:?} to {target:?}"
+            );
+        }
+    }
+    // A colour image, and a width that stays.
+    let pixels = noise(20_000 * 2 * 3);
+    let view = ImageView::new(20_000, 2, 3, 60_000, &pixels).unwrap();
+    let resized = levels(&input(50, 2, 3), view);
+    let blue: Vec<u8> = pixels.iter().skip(2).step_by(3).copied().collect();
+    assert_eq!(resized[200..], reference(&blue, (20_000, 2), (50, 2)));
+}
+
+#[test]
 fn a_tile_is_resized_out_of_a_wider_row() {
     let wide = noise(4096 * 64);
     let tile: Vec<u8> = (0..64)
