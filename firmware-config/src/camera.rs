@@ -13,6 +13,13 @@ pub const MAXIMUM_PIXELS_PER_LINE: usize = 16_384;
 /// Highest line rate, in lines per second, that a station may state.
 pub const MAXIMUM_LINE_RATE_HZ: f64 = 400_000.0;
 
+/// Fewest lines per metre of material: a tile is then 51 metres long.
+pub const MINIMUM_LINES_PER_METRE: f64 = 10.0;
+
+/// Most lines per metre of material: a line then covers a micrometre, which no
+/// optics in a mill resolves.
+pub const MAXIMUM_LINES_PER_METRE: f64 = 1_000_000.0;
+
 /// The line camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -72,14 +79,6 @@ impl PixelFormat {
             PixelFormat::Mono16 => 16,
         }
     }
-
-    /// Bytes that one pixel takes on its way from the camera.
-    pub fn bytes(self) -> usize {
-        match self {
-            PixelFormat::Mono8 => 1,
-            PixelFormat::Mono10 | PixelFormat::Mono12 | PixelFormat::Mono16 => 2,
-        }
-    }
 }
 
 /// What starts a line.
@@ -94,7 +93,7 @@ pub enum Trigger {
     /// their rate follows the speed.
     Encoder {
         /// Lines per metre of material, 10 to 1000000.
-        #[schemars(range(min = 10.0, max = 1_000_000.0))]
+        #[schemars(range(min = MINIMUM_LINES_PER_METRE, max = MAXIMUM_LINES_PER_METRE))]
         lines_per_metre: f64,
     },
 }

@@ -32,9 +32,9 @@ pub struct Engine {
     /// Execution providers in the order in which they are tried.
     #[schemars(length(min = 1))]
     pub providers: Vec<Provider>,
-    /// Whether the next provider, or the embedded engine, may take over from
-    /// one that cannot start. When it is `false` the program stops with the
-    /// reason.
+    /// Whether the next provider, and at last the embedded engine, may take
+    /// over from one that cannot start; the summary of a run says so. When it
+    /// is `false` the program stops with the reason.
     pub fallback: bool,
     /// Shared library of ONNX Runtime; without it the usual places are
     /// searched. A relative path starts at the station file's folder.
