@@ -149,6 +149,13 @@ pub enum EngineError {
         /// The provider.
         provider: Provider,
     },
+    /// Nothing that was asked for starts, and neither does what may stand in
+    /// for it.
+    #[error("no engine starts: {reasons}")]
+    NothingStarts {
+        /// Why, engine by engine.
+        reasons: String,
+    },
     /// ONNX Runtime failed while running.
     #[error("ONNX Runtime failed to run a batch: {0}")]
     Run(String),
