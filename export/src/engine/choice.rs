@@ -94,6 +94,19 @@ pub fn start(
     request: &EngineRequest,
     workers: usize,
 ) -> Result<Started, EngineError> {
+    start_for(model, request, |_| workers)
+}
+
+/// Starts engines for a model as [`start`] does; `workers` tells how many
+/// (at least one) when it is known which engine and provider have started.
+///
+/// # Errors
+/// When what was asked for cannot start and nothing may stand in for it.
+pub fn start_for(
+    model: &ModelFile,
+    request: &EngineRequest,
+    workers: impl Fn(&EngineIdentity) -> usize,
+) -> Result<Started, EngineError> {
     let mut notices = Vec::new();
     let found = match request.choice {
         EngineChoice::Embedded => None,
@@ -112,12 +125,12 @@ pub fn start(
             }
             notices.push(error.to_string());
         }
-        return started(workers, notices, || {
+        return started(&workers, notices, || {
             Ok(Box::new(Embedded::load(model)?) as Box<dyn Engine>)
         });
     };
     for (index, &provider) in providers.iter().enumerate() {
-        let attempt = started(workers, Vec::new(), || {
+        let attempt = started(&workers, Vec::new(), || {
             Ok(Box::new(OnnxRuntime::load(model, &path, provider)?) as Box<dyn Engine>)
         });
         match attempt {
@@ -137,13 +150,14 @@ pub fn start(
 }
 
 fn started(
-    workers: usize,
+    workers: impl Fn(&EngineIdentity) -> usize,
     notices: Vec<String>,
     load: impl Fn() -> Result<Box<dyn Engine>, EngineError>,
 ) -> Result<Started, EngineError> {
-    let engines = (0..workers.max(1))
-        .map(|_| load())
-        .collect::<Result<_, _>>()?;
+    let mut engines = vec![load()?];
+    for _ in 1..workers(engines[0].identity()) {
+        engines.push(load()?);
+    }
     Ok(Started { engines, notices })
 }
 
