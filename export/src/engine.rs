@@ -9,11 +9,12 @@ pub mod embedded;
 pub mod library;
 pub mod onnxruntime;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::card::{ElementType, ModelCard};
 
-pub use choice::{EngineChoice, EngineRequest, Provider, Started, start};
+pub use choice::{EngineChoice, EngineRequest, Provider, Started, start, start_for};
 pub use embedded::Embedded;
 pub use onnxruntime::OnnxRuntime;
 
@@ -61,7 +62,8 @@ pub trait Engine: Send {
     fn identity(&self) -> &EngineIdentity;
 
     /// Runs a batch and replaces `scores` by the network's output,
-    /// `[tiles, classes]`, row-major.
+    /// `[tiles, classes]`, row-major. Where the graph fixes its batch, the
+    /// tiles go through it in parts of that number, the last part filled up.
     ///
     /// # Errors
     /// When the batch does not fit the model's input or the engine fails.
@@ -177,6 +179,45 @@ fn check_batch(card: &ModelCard, batch: Batch<'_>, tiles: usize) -> Result<(), E
     Ok(())
 }
 
+/// Runs a batch in parts of the number of tiles that the graph fixes. A last
+/// part that is smaller is filled up with zeros, and the scores of the filling
+/// are dropped. `run_part` appends the scores of one part.
+fn run_in_parts(
+    card: &ModelCard,
+    fixed: usize,
+    batch: Batch<'_>,
+    tiles: usize,
+    scores: &mut Vec<f32>,
+    mut run_part: impl FnMut(Batch<'_>, &mut Vec<f32>) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let part = fixed * card.input.channels * card.input.height * card.input.width;
+    match batch {
+        Batch::U8(values) => {
+            for values in values.chunks(part) {
+                run_part(Batch::U8(&filled_up(values, part)), scores)?;
+            }
+        }
+        Batch::F32(values) => {
+            for values in values.chunks(part) {
+                run_part(Batch::F32(&filled_up(values, part)), scores)?;
+            }
+        }
+    }
+    check_scores(card, tiles.next_multiple_of(fixed), scores.len())?;
+    scores.truncate(tiles * card.classes.len());
+    Ok(())
+}
+
+/// The values, with zeros behind them where they are fewer than `length`.
+fn filled_up<T: Copy + Default>(values: &[T], length: usize) -> Cow<'_, [T]> {
+    if values.len() == length {
+        return Cow::Borrowed(values);
+    }
+    let mut filled = values.to_vec();
+    filled.resize(length, T::default());
+    Cow::Owned(filled)
+}
+
 /// Checks the number of scores against a card.
 fn check_scores(card: &ModelCard, tiles: usize, got: usize) -> Result<(), EngineError> {
     let classes = card.classes.len();
@@ -189,3 +230,6 @@ fn check_scores(card: &ModelCard, tiles: usize, got: usize) -> Result<(), Engine
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,6 +95,19 @@ pub fn start(
     request: &EngineRequest,
     workers: usize,
 ) -> Result<Started, EngineError> {
+    start_for(model, request, |_| workers)
+}
+
+/// Starts engines for a model as [`start`] does; `workers` tells how many
+/// (at least one) when it is known which engine and provider have started.
+///
+/// # Errors
+/// When what was asked for cannot start and nothing may stand in for it.
+pub fn start_for(
+    model: &ModelFile,
+    request: &EngineRequest,
+    workers: impl Fn(&EngineIdentity) -> usize,
+) -> Result<Started, EngineError> {
     let mut notices = Vec::new();
     let found = match request.choice {
         EngineChoice::Embedded => None,
@@ -106,7 +119,7 @@ pub fn start(
     }
     if let Some(path) = found {
         for &provider in providers {
-            match engines(workers, || OnnxRuntime::load(model, &path, provider)) {
+            match engines(&workers, || OnnxRuntime::load(model, &path, provider)) {
                 Ok(engines) => return Ok(Started { engines, notices }),
                 Err(error) if request.fallback => notices.push(error.to_string()),
                 Err(error) => return Err(error),
@@ -121,7 +134,7 @@ pub fn start(
         }
         notices.push(error.to_string());
     }
-    match engines(workers, || Embedded::load(model)) {
+    match engines(&workers, || Embedded::load(model)) {
         Ok(engines) => {
             if !notices.is_empty() {
                 notices.push("the embedded engine stands in; it runs on the processor".into());
@@ -136,12 +149,16 @@ pub fn start(
 }
 
 fn engines<E: Engine + 'static>(
-    workers: usize,
+    workers: impl Fn(&EngineIdentity) -> usize,
     load: impl Fn() -> Result<E, EngineError>,
 ) -> Result<Vec<Box<dyn Engine>>, EngineError> {
-    (0..workers.max(1))
-        .map(|_| Ok(Box::new(load()?) as Box<dyn Engine>))
-        .collect()
+    let first = load()?;
+    let workers = workers(first.identity());
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(first)];
+    for _ in 1..workers {
+        engines.push(Box::new(load()?));
+    }
+    Ok(engines)
 }
 
 /// The first candidate that states a version. A library that the user named

@@ -10,7 +10,9 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 
 use super::choice::Provider;
-use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, library};
+use super::{
+    Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, library, run_in_parts,
+};
 use crate::card::ModelCard;
 use crate::model_file::ModelFile;
 
@@ -31,6 +33,8 @@ struct Loaded {
 pub struct OnnxRuntime {
     session: Session,
     card: ModelCard,
+    /// Tiles that the graph takes at once, where it fixes their number.
+    fixed_batch: Option<usize>,
     identity: EngineIdentity,
 }
 
@@ -56,6 +60,7 @@ impl OnnxRuntime {
         Ok(Self {
             session,
             card: model.card.clone(),
+            fixed_batch: model.fixed_batch,
             identity: EngineIdentity {
                 name: "onnxruntime".into(),
                 version: loaded.version,
@@ -78,33 +83,54 @@ impl Engine for OnnxRuntime {
         scores: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
         check_batch(&self.card, batch, tiles)?;
-        let input = &self.card.input;
-        let shape = [tiles, input.channels, input.height, input.width];
-        let failed = |error: ort::Error| EngineError::Run(error.to_string());
-        let outputs = match batch {
-            Batch::U8(values) => {
-                let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
-                self.session
-                    .run(ort::inputs![input.name.as_str() => tensor])
-            }
-            Batch::F32(values) => {
-                let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
-                self.session
-                    .run(ort::inputs![input.name.as_str() => tensor])
-            }
-        }
-        .map_err(failed)?;
-        let output = outputs.get(&self.card.output.name).ok_or_else(|| {
-            EngineError::Run(format!(
-                "the graph has no output `{}`, which its card names",
-                self.card.output.name
-            ))
-        })?;
-        let (_, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
         scores.clear();
-        scores.extend_from_slice(values);
-        check_scores(&self.card, tiles, scores.len())
+        let Self {
+            session,
+            card,
+            fixed_batch,
+            ..
+        } = self;
+        match *fixed_batch {
+            Some(fixed) => run_in_parts(card, fixed, batch, tiles, scores, |part, scores| {
+                run_session(session, card, part, fixed, scores)
+            }),
+            None => run_session(session, card, batch, tiles, scores)
+                .and_then(|()| check_scores(card, tiles, scores.len())),
+        }
     }
+}
+
+/// Runs as many tiles as the graph takes and appends their scores.
+fn run_session(
+    session: &mut Session,
+    card: &ModelCard,
+    batch: Batch<'_>,
+    tiles: usize,
+    scores: &mut Vec<f32>,
+) -> Result<(), EngineError> {
+    let input = &card.input;
+    let shape = [tiles, input.channels, input.height, input.width];
+    let failed = |error: ort::Error| EngineError::Run(error.to_string());
+    let outputs = match batch {
+        Batch::U8(values) => {
+            let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
+            session.run(ort::inputs![input.name.as_str() => tensor])
+        }
+        Batch::F32(values) => {
+            let tensor = TensorRef::from_array_view((shape, values)).map_err(failed)?;
+            session.run(ort::inputs![input.name.as_str() => tensor])
+        }
+    }
+    .map_err(failed)?;
+    let output = outputs.get(&card.output.name).ok_or_else(|| {
+        EngineError::Run(format!(
+            "the graph has no output `{}`, which its card names",
+            card.output.name
+        ))
+    })?;
+    let (_, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
+    scores.extend_from_slice(values);
+    Ok(())
 }
 
 /// Loads the library once; a second call must name the same file.
