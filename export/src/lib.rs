@@ -9,12 +9,14 @@
 //! * [`graph`]: ONNX graphs written node by node.
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
 //! * [`verify`]: parity of a model file against reference logits.
+//! * [`output`]: standard output, for the programs around model files.
 
 pub mod card;
 pub mod durable;
 pub mod engine;
 pub mod graph;
 pub mod model_file;
+pub mod output;
 pub mod preprocess;
 pub mod verify;
 pub mod weights;

@@ -10,6 +10,7 @@ use miette::{IntoDiagnostic, miette};
 use millsight_export::card::{ModelCard, OutputKind, Parity};
 use millsight_export::engine::{self, EngineChoice, EngineRequest};
 use millsight_export::model_file::{ModelFile, ModelFileError, Signature};
+use millsight_export::output;
 use millsight_export::verify::{self, Reference};
 use serde_json::json;
 
@@ -43,6 +44,10 @@ enum Command {
     /// Show a model's card and what its graph is made of.
     ///
     /// A model without a card is shown too, so that one can be written for it.
+    #[command(after_help = "\
+Examples:
+  millsight-export inspect model.onnx
+  millsight-export inspect timm.onnx --sidecar timm.toml --json")]
     Inspect(ModelArguments),
     /// Run a model on an engine and compare its scores with a reference.
     ///
@@ -53,9 +58,10 @@ enum Command {
     #[command(after_help = "\
 Examples:
   millsight-export verify model.onnx --reference reference.safetensors
-  millsight-export verify model.onnx --reference reference.safetensors --engine embedded --tolerance 1e-4")]
+  millsight-export verify model.onnx --reference reference.safetensors \\
+    --engine embedded --tolerance 1e-4")]
     Verify(VerifyArguments),
-    /// Write a card into a model that has none, or another one.
+    /// Write a card into a model that has none, or another one
     ///
     /// The card is a TOML file. It needs no more than the names of the
     /// network's scores, in their order:
@@ -64,11 +70,21 @@ Examples:
     ///
     /// What else it leaves out is taken from the graph; see the documentation
     /// of the card for preprocessing, thresholds and provenance.
+    #[command(
+        verbatim_doc_comment,
+        after_help = "\
+Examples:
+  millsight-export card timm.onnx --sidecar timm.toml --out model.onnx
+  millsight-export card model.onnx --sidecar new.toml --out model.onnx"
+    )]
     Card(CardArguments),
     /// Print a completion script for a shell.
+    ///
+    /// With it the shell completes commands and options of `millsight-export`.
     #[command(after_help = "\
 Example:
-  millsight-export completions bash > ~/.local/share/bash-completion/completions/millsight-export")]
+  millsight-export completions bash \\
+    > ~/.local/share/bash-completion/completions/millsight-export")]
     Completions {
         /// The shell.
         shell: Shell,
@@ -161,8 +177,8 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify_model(arguments, cli.json),
         Command::Card(arguments) => write_card(arguments, cli.json),
         Command::Completions { shell } => {
-            print!("{}", completions(*shell));
-            Ok(())
+            let script = output::completions(&mut Cli::command(), *shell);
+            output::write(|out| out.write_all(script.as_bytes())).map_err(Into::into)
         }
     };
     match outcome {
@@ -172,18 +188,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The completion script of a shell.
-fn completions(shell: Shell) -> String {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "millsight-export", &mut script);
-    // For a program with a hyphen in its name clap_complete 4.6 looks the
-    // options of a command up under another name than it stores them.
-    String::from_utf8_lossy(&script).replace(
-        "millsight__subcmd__export__subcmd__",
-        "millsight__export__subcmd__",
-    )
 }
 
 fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
@@ -210,7 +214,7 @@ fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
             "fixed_batch": model.as_ref().and_then(|model| model.fixed_batch),
             "graph": graph,
         });
-        println!("{result}");
+        output::line(result)?;
         return Ok(());
     }
     let mut text = String::new();
@@ -221,7 +225,8 @@ fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
     described
         .and_then(|()| describe_graph(&mut text, &graph))
         .into_diagnostic()?;
-    print!("{}, {bytes} bytes:\n{text}", arguments.model.display());
+    let path = arguments.model.display();
+    output::write(|out| write!(out, "{path}, {bytes} bytes:\n{text}"))?;
     Ok(())
 }
 
@@ -335,13 +340,13 @@ fn verify_model(arguments: &VerifyArguments, as_json: bool) -> miette::Result<()
     let parity = verify::compare(engine.as_mut(), &model, &reference, arguments.tolerance)
         .into_diagnostic()?;
     if as_json {
-        println!("{}", json!(parity));
+        output::line(json!(parity))?;
     } else {
-        println!(
+        output::line(format_args!(
             "{} agrees with the reference. {}",
             arguments.model.model.display(),
             agreement(&parity)
-        );
+        ))?;
     }
     Ok(())
 }
@@ -353,9 +358,31 @@ fn write_card(arguments: &CardArguments, as_json: bool) -> miette::Result<()> {
     if as_json {
         let result =
             json!({ "model": arguments.out, "sha256": carded.sha256, "card": carded.card });
-        println!("{result}");
+        output::line(result)?;
     } else {
-        println!("{} now carries its card", arguments.out.display());
+        output::line(format_args!(
+            "{} now carries its card",
+            arguments.out.display()
+        ))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The help of every command as a terminal of 80 columns shows it. What a
+    /// newcomer reads is looked at before it is accepted.
+    #[test]
+    fn long_help() {
+        let mut help = String::new();
+        output::collect_help(Cli::command(), &mut help);
+        insta::assert_snapshot!("help", help);
+    }
 }
