@@ -49,12 +49,6 @@ impl TileFolderSource {
         })
     }
 
-    /// The image files, in the order in which they are yielded: tile row `i`
-    /// is `paths()[i]`.
-    pub fn paths(&self) -> &[PathBuf] {
-        &self.paths
-    }
-
     fn decode(&mut self, index: usize) -> Result<(), String> {
         let path = &self.paths[index];
         let image = preprocess::load_image(path).map_err(|error| error.to_string())?;

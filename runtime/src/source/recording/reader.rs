@@ -69,7 +69,7 @@ impl RecordingSource {
             return Err(SourceError::Unsuitable {
                 path: source.path,
                 reason: "it does not begin with MSLINES1; \
-                         give a recording made by `millsight simulate` or `millsight capture`"
+                         give a recording, as `millsight simulate --strip` writes one"
                     .into(),
             });
         }
