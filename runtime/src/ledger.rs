@@ -327,12 +327,16 @@ pub struct ModelIdentity {
     pub name: String,
 }
 
-/// How verdicts compare with the simulator's ground truth, over the tiles
-/// that were judged.
+/// How verdicts compare with the simulator's ground truth, in tiles, over
+/// those that were judged. A tile with a defect is found when it is flagged at
+/// all, because then an operator looks at it; whether it is flagged as the
+/// class that was drawn is counted apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TruthComparison {
     /// Tiles with a defect that were flagged.
     pub defects_flagged: u64,
+    /// Those of them that were flagged as the class that was drawn.
+    pub defects_named: u64,
     /// Tiles with a defect.
     pub defects: u64,
     /// Tiles without a defect that were flagged.
