@@ -7,14 +7,37 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr};
+use millsight_export::output;
+use serde_json::json;
 use tempfile::NamedTempFile;
 
-use crate::record::export;
+use crate::record::export::{self, ExportError};
+
+/// Examples of `millsight record`.
+pub const EXAMPLES: &str = "\
+Examples:
+  millsight record export record/strip > strip.jsonl
+  millsight record export record/strip | grep '\"record\":\"tile\"'";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  millsight record export record/strip --out strip.jsonl
+  millsight record export record/strip | grep '\"class\":\"cracks\"'
+
+Each line is an object; its key `record` says what it is: `run` (station, \
+engine, model, card, summary, status), `piece`, `gap` (lines that are missing) \
+or `tile` (state, class, probabilities, metres along, millimetres across, path \
+of the image in the folder). Positions are also given as line and column.";
 
 /// Commands of `millsight record`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a record as JSON lines: run, pieces, gaps, flagged and unjudged tiles.
+    /// Write a record as JSON lines: runs, pieces, gaps, tiles.
+    ///
+    /// Tiles are those that an operator should look at: flagged or unjudged.
+    /// A record that is being written, or that a crash left behind, can be
+    /// exported too: what is committed is exported.
+    #[command(after_help = EXPORT_EXAMPLES)]
     Export {
         /// Folder of the record.
         folder: PathBuf,
@@ -26,11 +49,13 @@ pub enum Command {
 }
 
 /// Runs a command of `millsight record`.
-pub fn execute(command: &Command) -> miette::Result<ExitCode> {
+pub fn execute(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
     let Command::Export { folder, out } = command;
     match out {
-        None => export::json_lines(folder, &mut BufWriter::new(io::stdout().lock()))
-            .into_diagnostic()?,
+        None => match export::json_lines(folder, &mut BufWriter::new(io::stdout().lock())) {
+            Err(ExportError::Write(error)) => output::outcome(Err(error))?,
+            exported => exported.into_diagnostic()?,
+        },
         Some(path) => {
             let unwritable = || format!("cannot write {}", path.display());
             let beside = path
@@ -53,6 +78,9 @@ pub fn execute(command: &Command) -> miette::Result<ExitCode> {
                 .persist(path)
                 .into_diagnostic()
                 .wrap_err_with(unwritable)?;
+            if as_json {
+                output::line(json!({"record": folder, "out": path}))?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
