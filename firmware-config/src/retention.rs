@@ -44,6 +44,10 @@ pub enum KeepImages {
     None,
 }
 
+/// Rows of tiles that may be being recorded while others wait; the runtime
+/// keeps memory for them.
+pub const RECORDING_ROWS: usize = 8;
+
 /// How long a verdict may take, and how much may wait for one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -138,7 +138,7 @@ prop_compose! {
         source in source(),
         equipment in equipment(),
         patience in 1.0..3.0f64,
-        queue_rows in 2usize..=512,
+        queue_rows in 2usize..=248,
     ) -> Station {
         let (flat_field, model, thresholds, engine, material_detection, recording) = equipment;
         let mut station = Station {

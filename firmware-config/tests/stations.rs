@@ -212,7 +212,8 @@ fn geometry_of_a_free_camera() {
     assert!((demo.row_duration().as_secs_f64() - 512.0 / 6000.0).abs() < 1e-9);
     assert!((demo.tiles_per_second() - 93.75).abs() < 1e-6);
     assert!((demo.motion_blur_mm(2.0) - 0.04).abs() < 1e-12);
-    assert_eq!(demo.queue_bytes(), 32 * 512 * 4096);
+    // 32 rows wait, 32 workers are assumed, and 8 rows are being recorded.
+    assert_eq!(demo.buffer_bytes(), (32 + 32 + 8) * 512 * 4096);
     assert_eq!(demo.lines_per_metre(0.0), f64::INFINITY);
 }
 

@@ -8,7 +8,7 @@ use crate::retention::KeepImages;
 use crate::source::{MINIMUM_SIMULATED_LINE_RATE_HZ, Source};
 use crate::station::Station;
 
-/// Most bytes of tiles that may wait: 4 GiB.
+/// Most bytes of tiles that may be in memory: 4 GiB.
 pub const MAXIMUM_QUEUE_BYTES: u64 = 4 << 30;
 
 /// Shortest time, in seconds, in which filling the disk budget goes unremarked.
@@ -45,23 +45,26 @@ pub(crate) fn names(station: &Station) -> Vec<Finding> {
     findings
 }
 
-/// The tiles that wait fit into memory.
+/// The tiles that wait, are judged or are recorded fit into memory.
 pub(crate) fn queue_size(station: &Station) -> Vec<Finding> {
-    let bytes = station.queue_bytes();
+    let bytes = station.buffer_bytes();
     if bytes <= MAXIMUM_QUEUE_BYTES {
         return vec![];
     }
     let gib = |bytes: u64| figures(bytes as f64 / (1u64 << 30) as f64);
     let row = station.camera.pixels_per_line as u64 * TILE_SIZE as u64;
     let rows = station.deadlines.queue_rows;
+    let others = station.rows_beside_the_queue();
+    let most = (MAXIMUM_QUEUE_BYTES / row).saturating_sub(others as u64);
     vec![error(
         QUEUE,
         format!(
-            "`{QUEUE} = {rows}` takes {} GiB of memory, more than the {} GiB allowed",
+            "`{QUEUE} = {rows}` and {others} rows that are judged or recorded take {} GiB of \
+             memory, more than the {} GiB allowed",
             gib(bytes),
             gib(MAXIMUM_QUEUE_BYTES)
         ),
-        format!("Lower `{QUEUE}` to at most {}.", MAXIMUM_QUEUE_BYTES / row),
+        format!("Lower `{QUEUE}` to at most {most}."),
         vec![
             (QUEUE, format!("{rows} rows")),
             (
