@@ -69,7 +69,7 @@ pub enum DataError {
         reason: String,
     },
     /// Split shares are not usable.
-    #[error("the shares {train}, {val} and {test} must be 0 to 1 and sum to 1, the first above 0")]
+    #[error("the shares {train}, {val} and {test} must be 0 to 1 and sum to 1")]
     Shares {
         /// Share of the training part.
         train: f64,
@@ -77,6 +77,17 @@ pub enum DataError {
         val: f64,
         /// Share of the test part.
         test: f64,
+    },
+    /// A path without the name of a group.
+    #[error(
+        "--group-by {pattern} matches nothing in {path:?}; the part of the path that names \
+         the piece or photograph is expected, for example '/([^/_]+)_'"
+    )]
+    NoGroup {
+        /// The path, as in the table.
+        path: String,
+        /// The pattern.
+        pattern: String,
     },
     /// Training needs two classes.
     #[error(
@@ -89,6 +100,19 @@ pub enum DataError {
         /// The only class.
         class: String,
         /// The part that was asked for.
+        split: String,
+    },
+    /// A class that a network cannot learn.
+    #[error(
+        "{} has no tile of the class {class:?} in its {split} part; label more of them, \
+         or take the class out of the table and split it again", path.display()
+    )]
+    ClassWithoutTiles {
+        /// The table.
+        path: PathBuf,
+        /// The class.
+        class: String,
+        /// The part.
         split: String,
     },
     /// A part of the split is empty.

@@ -1,6 +1,6 @@
 //! Why training, evaluation or export failed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use millsight_export::weights::WeightsError;
 
@@ -103,8 +103,8 @@ pub enum TrainError {
     },
     /// The loss is not a number any more.
     #[error(
-        "the loss became {loss} in step {step} of epoch {epoch}; the last good checkpoint is {}; \
-         try a lower --learning-rate or a longer --warmup-epochs", checkpoint.display()
+        "the loss became {loss} in step {step} of epoch {epoch}; {}; \
+         try a lower --learning-rate or a longer --warmup-epochs", last_good(checkpoint.as_deref())
     )]
     NotFinite {
         /// The loss.
@@ -113,8 +113,27 @@ pub enum TrainError {
         epoch: usize,
         /// The step in the epoch, counted from 1.
         step: usize,
-        /// The checkpoint before.
-        checkpoint: PathBuf,
+        /// The last checkpoint, where there is one.
+        checkpoint: Option<PathBuf>,
+    },
+    /// Another program trains in the same folder.
+    #[error("another millsight-train works on the run {}; wait for it or choose another folder", path.display())]
+    RunInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A line of the log that is none.
+    #[error(
+        "line {line} of {} is not the record of an epoch: {reason}; \
+         delete the line and all after it", path.display()
+    )]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
     },
     /// The model file.
     #[error(transparent)]
@@ -155,5 +174,12 @@ impl TrainError {
             path,
             source,
         }
+    }
+}
+
+fn last_good(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!("the last good checkpoint is {}", path.display()),
+        None => "there is no checkpoint yet".to_owned(),
     }
 }

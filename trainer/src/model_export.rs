@@ -111,8 +111,10 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
         }
     }
     let mut metrics = BTreeMap::new();
-    // Figures of other weights would be false.
-    let fitting = |report: &&Report| report.weights_sha256 == trained.sha256;
+    // Figures of other weights or other tiles would be false.
+    let fitting = |report: &&Report| {
+        report.weights_sha256 == trained.sha256 && report.data_sha256 == config.table_sha256
+    };
     for report in settings.reports.iter().filter(fitting) {
         for (name, value) in [
             ("accuracy", report.accuracy),

@@ -8,6 +8,7 @@
 //! | `best.safetensors` | weights of the best epoch, with timm's names |
 //! | `evaluation-PART.json` | the [`Report`](crate::evaluate::report::Report) of `evaluate` |
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -215,6 +216,22 @@ impl RunFolder {
         &self.path
     }
 
+    /// Holds the run until the file is dropped, however the program ends.
+    ///
+    /// # Errors
+    /// When another program holds it, or its lock cannot be made.
+    pub(crate) fn lock(&self) -> Result<File, TrainError> {
+        let path = self.path.join("run.lock");
+        let file = File::create(&path).map_err(TrainError::io("make the lock", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(TrainError::RunInUse {
+                path: self.path.clone(),
+            }),
+            Err(TryLockError::Error(error)) => Err(TrainError::io("lock", path)(error)),
+        }
+    }
+
     /// The checkpoint from which the run goes on.
     pub fn last(&self) -> PathBuf {
         self.path.join("last.safetensors")
@@ -252,7 +269,14 @@ impl RunFolder {
         text.split_inclusive('\n')
             // A line without its end was cut by a crash.
             .filter(|line| line.ends_with('\n'))
-            .map(|line| serde_json::from_str(line).map_err(TrainError::Json))
+            .enumerate()
+            .map(|(index, line)| {
+                serde_json::from_str(line).map_err(|error| TrainError::Log {
+                    path: path.clone(),
+                    line: index + 1,
+                    reason: error.to_string(),
+                })
+            })
             .collect()
     }
 

@@ -6,8 +6,9 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::output::{self, OutputError};
 use millsight_trainer::data::index;
-use millsight_trainer::data::split::{Shares, stratified};
+use millsight_trainer::data::split::{Shares, grouped, groups, stratified};
 use millsight_trainer::data::table::{self, Row, Split, Table, class_order};
+use regex::Regex;
 use serde_json::json;
 
 /// List the images of a folder in a table.
@@ -77,7 +78,8 @@ impl IndexArgs {
 Examples:
   millsight-train split steel/index.csv
   millsight-train split steel/index.csv --seed 3 \\
-    --train 0.8 --val 0.1 --test 0.1")]
+    --train 0.8 --val 0.1 --test 0.1
+  millsight-train split steel/index.csv --group-by '/([^/_]+)_'")]
 pub struct SplitArgs {
     /// Table with the columns path and label.
     table: PathBuf,
@@ -93,6 +95,11 @@ pub struct SplitArgs {
     /// Share of the test part, 0 to 1.
     #[arg(long, default_value_t = 0.15)]
     test: f64,
+    /// Keep tiles together that show the same piece or photograph, named by
+    /// what this regular expression, or its first parenthesis, matches in
+    /// their paths. For tiles of `millsight simulate`: '/([^/_]+)_'
+    #[arg(long, value_name = "REGEX")]
+    group_by: Option<Regex>,
     /// Seed of the division.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -109,7 +116,16 @@ impl SplitArgs {
             val: self.val,
             test: self.test,
         };
-        stratified(&mut table.rows, shares, self.seed).into_diagnostic()?;
+        match &self.group_by {
+            Some(pattern) => {
+                let groups = groups(&table.rows, pattern).into_diagnostic()?;
+                let number =
+                    grouped(&mut table.rows, &groups, shares, self.seed).into_diagnostic()?;
+                eprintln!("{number} groups are kept together");
+            }
+            None => stratified(&mut table.rows, shares, self.seed).into_diagnostic()?,
+        }
+        self.warn(&table, shares);
         let out = self
             .out
             .clone()
@@ -117,6 +133,26 @@ impl SplitArgs {
         table::write(&out, &table.rows).into_diagnostic()?;
         self.report(&table, &out)?;
         Ok(())
+    }
+
+    /// Says of each class that a part should have and has not.
+    fn warn(&self, table: &Table, shares: Shares) {
+        let parts = [
+            (Split::Train, shares.train),
+            (Split::Val, shares.val),
+            (Split::Test, shares.test),
+        ];
+        for class in table.classes() {
+            for (part, _) in parts.iter().filter(|(_, share)| *share > 0.0) {
+                let belongs = |row: &Row| row.label == class && row.split == Some(*part);
+                if !table.rows.iter().any(belongs) {
+                    eprintln!(
+                        "the class {class} has no tile in the {} part: it has too few",
+                        part.name()
+                    );
+                }
+            }
+        }
     }
 
     fn report(&self, table: &Table, out: &std::path::Path) -> Result<(), OutputError> {

@@ -18,8 +18,9 @@ use super::progress;
 ///
 /// Prints accuracy, balanced accuracy (mean recall), macro F1, precision,
 /// recall and F1 of each class, and the confusion matrix, all as scikit-learn
-/// computes them. With --run the figures are kept in the run's folder as
-/// evaluation-PART.json, where `export` takes them for the model card.
+/// computes them. With --run, and without --table, the figures are kept in the
+/// run's folder as evaluation-PART.json, where `export` takes them for the
+/// model card.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -97,7 +98,8 @@ impl EvaluateArgs {
                 .write_predictions(path, &trained.config.classes)
                 .into_diagnostic()?;
         }
-        if let Some(run) = run {
+        // Figures on another table are not the run's own.
+        if let Some(run) = run.filter(|_| self.table.is_none()) {
             let json = serde_json::to_vec_pretty(&evaluation.report).into_diagnostic()?;
             replace_file(&run.evaluation(self.split.name()), &json).into_diagnostic()?;
         }

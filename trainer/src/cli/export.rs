@@ -52,14 +52,14 @@ pub struct ExportArgs {
     #[arg(long, default_value_t = 32)]
     samples: usize,
     /// Largest difference of a logit that is tolerated.
-    #[arg(long, default_value_t = DEFAULT_TOLERANCE)]
+    #[arg(long, default_value_t = DEFAULT_TOLERANCE, value_parser = tolerance)]
     tolerance: f32,
     /// Engine for the check.
     #[arg(long, default_value = "auto")]
     engine: EngineName,
     /// ONNX Runtime's library [default: searched for].
     #[arg(long, value_name = "FILE")]
-    onnxruntime: Option<PathBuf>,
+    library: Option<PathBuf>,
     /// Another table than that of the run.
     #[arg(long, value_name = "CSV")]
     table: Option<PathBuf>,
@@ -97,6 +97,13 @@ fn threshold(text: &str) -> Result<(String, f32), String> {
     Ok((class.to_owned(), value))
 }
 
+fn tolerance(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("a number of at least 0 is expected, for example 1e-3".to_owned()),
+    }
+}
+
 impl ExportArgs {
     pub fn run(&self) -> Result<()> {
         let (trained, run) = self.network.load()?;
@@ -129,7 +136,7 @@ impl ExportArgs {
                     EngineName::Onnxruntime => EngineChoice::OnnxRuntime,
                     EngineName::Embedded => EngineChoice::Embedded,
                 },
-                library: self.onnxruntime.clone(),
+                library: self.library.clone(),
                 ..EngineRequest::default()
             },
         };

@@ -4,7 +4,8 @@ use clap::Args;
 use millsight_trainer::device::DeviceChoice;
 use millsight_trainer::downstream::supervised::Machine;
 
-/// What to compute with. These options decide the time, not the numbers.
+/// What to compute with. Workers and cache decide the time alone; another
+/// device also rounds in other places.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]
 pub struct MachineArgs {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
-use millsight_export::card::Preprocessing;
+use millsight_export::card::{InputSpec, NO_DEFECT, Preprocessing};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::output;
 use millsight_trainer::data::augment::Augmentation;
@@ -57,8 +57,13 @@ pub struct TrainArgs {
         conflicts_with = "resume"
     )]
     out: Option<PathBuf>,
-    /// Go on with an interrupted run, with the options that it began with.
-    #[arg(long, value_name = "RUN")]
+    /// Go on with an interrupted run, with the options that it began with; only
+    /// those of the machine may be given anew.
+    #[arg(
+        long,
+        value_name = "RUN",
+        conflicts_with_all = ["NetworkArgs", "RecipeArgs", "data_root"]
+    )]
     resume: Option<PathBuf>,
     /// Print one line of JSON with the result.
     #[arg(long)]
@@ -194,6 +199,8 @@ struct RecipeArgs {
 
 impl TrainArgs {
     pub fn run(&self) -> Result<()> {
+        // A missing GPU is reported before anything is read or written.
+        self.machine.machine().device.open().into_diagnostic()?;
         let (run, config) = match (&self.resume, &self.table, &self.out) {
             (Some(resume), _, _) => RunFolder::open(resume).into_diagnostic()?,
             (None, Some(table), Some(out)) => {
@@ -249,6 +256,19 @@ impl TrainArgs {
         let classes = table.classes();
         let network = self.network.spec(classes.len());
         network.check().into_diagnostic()?;
+        if network.image_height > InputSpec::LARGEST_SIDE {
+            miette::bail!(
+                "--image-size {} is more than a model file may take: {} at most",
+                network.image_height,
+                InputSpec::LARGEST_SIDE
+            );
+        }
+        if !classes.iter().any(|class| class == NO_DEFECT) {
+            eprintln!(
+                "there is no class {NO_DEFECT}: this network can be evaluated, \
+                 but not exported for the line"
+            );
+        }
         let absolute = |path: &Path| std::path::absolute(path).into_diagnostic();
         let root = super::data_root(&self.data_root, path);
         let root = absolute(if root.as_os_str().is_empty() {

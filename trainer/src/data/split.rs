@@ -1,8 +1,12 @@
 //! Train, validation and test parts with the same share of every class.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
+use regex::Regex;
 
 use super::DataError;
 use super::table::{Row, Split, class_order};
@@ -10,7 +14,7 @@ use super::table::{Row, Split, class_order};
 /// Shares of the three parts, each 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shares {
-    /// Share of the training part, above 0.
+    /// Share of the training part.
     pub train: f64,
     /// Share of the validation part.
     pub val: f64,
@@ -28,6 +32,19 @@ impl Default for Shares {
     }
 }
 
+impl Shares {
+    fn check(self) -> Result<(), DataError> {
+        let Self { train, val, test } = self;
+        let in_range = [train, val, test]
+            .iter()
+            .all(|share| (0.0..=1.0).contains(share));
+        if !in_range || ((train + val + test) - 1.0).abs() > 1e-6 {
+            return Err(DataError::Shares { train, val, test });
+        }
+        Ok(())
+    }
+}
+
 /// Assigns every row to a part; the order of the rows is kept.
 ///
 /// Two steps, as with scikit-learn's `train_test_split` with `stratify`: the
@@ -39,13 +56,8 @@ impl Default for Shares {
 /// # Errors
 /// When the shares are outside 0 to 1 or do not sum to 1.
 pub fn stratified(rows: &mut [Row], shares: Shares, seed: u64) -> Result<(), DataError> {
-    let Shares { train, val, test } = shares;
-    let in_range = [train, val, test]
-        .iter()
-        .all(|share| (0.0..=1.0).contains(share));
-    if !in_range || train == 0.0 || ((train + val + test) - 1.0).abs() > 1e-6 {
-        return Err(DataError::Shares { train, val, test });
-    }
+    shares.check()?;
+    let Shares { val, test, .. } = shares;
     let classes = class_order(rows.iter().map(|row| row.label.as_str()));
     let mut members: Vec<Vec<usize>> = classes
         .iter()
@@ -79,6 +91,102 @@ pub fn stratified(rows: &mut [Row], shares: Shares, seed: u64) -> Result<(), Dat
     Ok(())
 }
 
+/// Assigns every row to a part such that rows of one group, for example the
+/// tiles of one piece, share a part; `groups` has the group of each row. Gives
+/// the number of groups.
+///
+/// Groups come in the order of their size, those of the same size shuffled by
+/// the seed, and each goes to the part that it leaves most evenly filled: with
+/// the fill f of part p in class c, its count over its share of the class's
+/// rows, the sum of share(p) f(p, c)² is least where all parts are equally
+/// full. scikit-learn's `StratifiedGroupKFold` follows the same idea.
+///
+/// # Errors
+/// When the shares are outside 0 to 1 or do not sum to 1.
+pub fn grouped(
+    rows: &mut [Row],
+    groups: &[String],
+    shares: Shares,
+    seed: u64,
+) -> Result<usize, DataError> {
+    shares.check()?;
+    let classes = class_order(rows.iter().map(|row| row.label.as_str()));
+    let class = |row: &Row| classes.iter().position(|class| *class == row.label);
+    let class_of: Vec<Option<usize>> = rows.iter().map(class).collect();
+    let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (row, group) in groups.iter().enumerate() {
+        members.entry(group).or_default().push(row);
+    }
+    let counts = |members: &[usize]| {
+        let mut counts = vec![0usize; classes.len()];
+        for class in members.iter().filter_map(|&row| class_of[row]) {
+            counts[class] += 1;
+        }
+        counts
+    };
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let totals = counts(&all);
+    let mut members: Vec<Vec<usize>> = members.into_values().collect();
+    members.shuffle(&mut Pcg64::seed_from_u64(seed));
+    members.sort_by_key(|members| Reverse(members.len()));
+    let mut parts: Vec<(Split, f64, Vec<usize>)> = [
+        (Split::Train, shares.train),
+        (Split::Val, shares.val),
+        (Split::Test, shares.test),
+    ]
+    .into_iter()
+    .filter(|&(_, share)| share > 0.0)
+    .map(|(part, share)| (part, share, vec![0; classes.len()]))
+    .collect();
+    for members in &members {
+        let group = counts(members);
+        let growth = |share: f64, filled: &[usize]| -> f64 {
+            let classes = group.iter().zip(filled).zip(&totals);
+            classes
+                .filter(|((added, _), _)| **added > 0)
+                .map(|((&added, &filled), &total)| {
+                    let added = added as f64;
+                    added * (2.0 * filled as f64 + added) / (share * (total as f64).powi(2))
+                })
+                .sum()
+        };
+        let best = parts
+            .iter_mut()
+            .min_by(|(_, share_a, filled_a), (_, share_b, filled_b)| {
+                growth(*share_a, filled_a).total_cmp(&growth(*share_b, filled_b))
+            });
+        if let Some((part, _, filled)) = best {
+            for &row in members {
+                rows[row].split = Some(*part);
+            }
+            for (filled, added) in filled.iter_mut().zip(&group) {
+                *filled += added;
+            }
+        }
+    }
+    Ok(members.len())
+}
+
+/// The group of each row: what `pattern` matches in its path, or the first
+/// parenthesis in the pattern where it has one.
+///
+/// # Errors
+/// When the pattern does not match a path.
+pub fn groups(rows: &[Row], pattern: &Regex) -> Result<Vec<String>, DataError> {
+    rows.iter()
+        .map(|row| {
+            pattern
+                .captures(&row.path)
+                .and_then(|found| found.get(1).or_else(|| found.get(0)))
+                .map(|group| group.as_str().to_owned())
+                .ok_or_else(|| DataError::NoGroup {
+                    path: row.path.clone(),
+                    pattern: pattern.to_string(),
+                })
+        })
+        .collect()
+}
+
 /// Size of a part: the share rounded up, whatever the last bit of the
 /// product says.
 fn part_size(share: f64, total: usize) -> usize {
@@ -94,7 +202,7 @@ pub(crate) fn apportion(total: usize, counts: &[usize]) -> Vec<usize> {
     }
     let mut shares: Vec<usize> = counts.iter().map(|count| total * count / sum).collect();
     let mut by_remainder: Vec<usize> = (0..counts.len()).collect();
-    by_remainder.sort_by_key(|&class| std::cmp::Reverse(total * counts[class] % sum));
+    by_remainder.sort_by_key(|&class| Reverse(total * counts[class] % sum));
     let missing = total - shares.iter().sum::<usize>();
     for &class in by_remainder.iter().take(missing) {
         shares[class] += 1;
@@ -179,6 +287,37 @@ mod tests {
             }
             assert!(rows.iter().all(|row| row.split.is_some()));
         }
+    }
+
+    #[test]
+    fn groups_stay_together_and_classes_keep_their_shares() {
+        let mut rows: Vec<Row> = (0..600)
+            .map(|number| Row {
+                path: format!("x/piece{:03}_{number}.png", number / 5),
+                ..rows(&[(["no_defect", "no_defect", "cracks"][number / 5 % 3], 1)]).remove(0)
+            })
+            .collect();
+        let pattern = Regex::new("/([^_]+)_").unwrap();
+        let groups = groups(&rows, &pattern).unwrap();
+        assert_eq!(groups[7], "piece001");
+        assert_eq!(
+            grouped(&mut rows, &groups, Shares::default(), 5).unwrap(),
+            120
+        );
+        for five in rows.chunks(5) {
+            assert!(five.iter().all(|row| row.split == five[0].split));
+        }
+        for (label, number) in [("no_defect", 400.0), ("cracks", 200.0)] {
+            for (split, share) in [(Split::Train, 0.7), (Split::Val, 0.15), (Split::Test, 0.15)] {
+                let got = count(&rows, label, split) as f64;
+                assert!(
+                    (got - share * number).abs() <= 5.0,
+                    "{label} {split:?} {got}"
+                );
+            }
+        }
+        let error = super::groups(&rows, &Regex::new("coil").unwrap()).unwrap_err();
+        assert!(error.to_string().contains("x/piece000_0.png"), "{error}");
     }
 
     #[test]

@@ -27,7 +27,8 @@ use crate::run_folder::{ClassWeighting, EpochRecord, RunConfig, RunFolder, Valid
 use crate::trained::Trained;
 use crate::weights::initialise::{self, Adoption};
 
-/// What a run is computed with; it decides the time, not the numbers.
+/// What a run is computed with. Workers and cache decide the time alone;
+/// another device also rounds in other places.
 #[derive(Debug, Clone, Copy)]
 pub struct Machine {
     /// Where the network is computed.
@@ -119,7 +120,7 @@ pub fn train(
     mut observe: impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
     check(config)?;
-    // A missing GPU is reported before any file is read.
+    let _lock = run.lock()?;
     let device = machine.device.open()?;
     let (train, val) = data(config, machine)?;
     let mut state = State::new(run, config, machine, device, &train, &mut observe)?;
@@ -133,6 +134,9 @@ pub fn train(
         let pass = state.epoch(run, config, &train, &loaders, epoch, &mut observe)?;
         let images_per_second = train.len() as f64 / begin.elapsed().as_secs_f64();
         let val = state.validate(config, &val, &loaders, &mut observe)?;
+        // The last step may have spoilt the weights that its own loss did not
+        // show yet; they must not replace a good checkpoint.
+        check_finite(val.loss, run, epoch, state.steps_per_epoch)?;
         let best = state.position.best_epoch == 0
             || val.balanced_accuracy > state.position.best_balanced_accuracy;
         if best {
@@ -164,6 +168,18 @@ pub fn train(
         });
     }
     Ok(state.position)
+}
+
+fn check_finite(loss: f64, run: &RunFolder, epoch: usize, step: usize) -> Result<(), TrainError> {
+    if loss.is_finite() {
+        return Ok(());
+    }
+    Err(TrainError::NotFinite {
+        loss,
+        epoch: epoch + 1,
+        step,
+        checkpoint: Some(run.last()).filter(|path| path.exists()),
+    })
 }
 
 fn check(config: &RunConfig) -> Result<(), TrainError> {
@@ -217,6 +233,17 @@ fn data(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainErr
         return Err(TrainError::Data(DataError::OneClass {
             path: config.table.clone(),
             class: first.clone(),
+            split: Split::Train.name().into(),
+        }));
+    }
+    let absent = config
+        .classes
+        .iter()
+        .find(|class| train.iter().all(|row| row.label != **class));
+    if let Some(class) = absent {
+        return Err(TrainError::Data(DataError::ClassWithoutTiles {
+            path: config.table.clone(),
+            class: class.clone(),
             split: Split::Train.name().into(),
         }));
     }
@@ -340,17 +367,13 @@ impl State {
             epoch,
         };
         let (mut losses, mut norms, mut rate, mut step) = (0.0, 0.0, 0.0, 0);
-        for_each(pass, loaders, |batch| {
+        for_each(pass, loaders, |batch| -> Result<(), TrainError> {
             rate = self.schedule.rate(epoch * self.steps_per_epoch + step);
             step += 1;
             let (loss, norm) = self.step(config, tiles.form, &batch, rate)?;
-            if !loss.is_finite() {
-                return Err(TrainError::NotFinite {
-                    loss,
-                    epoch: epoch + 1,
-                    step,
-                    checkpoint: run.last(),
-                });
+            check_finite(loss, run, epoch, step)?;
+            if let Some(norm) = norm {
+                check_finite(norm, run, epoch, step)?;
             }
             losses += loss;
             norms += norm.unwrap_or_default();
