@@ -17,6 +17,13 @@ const PIXELS: &str = "camera.pixels_per_line";
 const QUEUE: &str = "deadlines.queue_rows";
 const PROVIDERS: &str = "engine.providers";
 
+/// Whether a text can name a piece: it can be shown on one line and stand in a
+/// file name.
+pub fn is_piece_id(text: &str) -> bool {
+    let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
+    !text.trim().is_empty() && !text.contains(is_bad)
+}
+
 /// Names can be shown, and the piece id can stand in a file name.
 pub(crate) fn names(station: &Station) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -29,8 +36,7 @@ pub(crate) fn names(station: &Station) -> Vec<Finding> {
         ));
     }
     let piece = &station.material.piece_id;
-    let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
-    if piece.trim().is_empty() || piece.contains(is_bad) {
+    if !is_piece_id(piece) {
         findings.push(error(
             "material.piece_id",
             format!("`material.piece_id = {piece:?}` is no piece id"),
