@@ -10,6 +10,9 @@ pub const TILE_SIZE: usize = 512;
 /// have 16384; the runtime sizes its buffers by this value.
 pub const MAXIMUM_PIXELS_PER_LINE: usize = 16_384;
 
+/// Lowest line rate, in lines per second, that a station may state.
+pub const MINIMUM_LINE_RATE_HZ: f64 = 10.0;
+
 /// Highest line rate, in lines per second, that a station may state.
 pub const MAXIMUM_LINE_RATE_HZ: f64 = 400_000.0;
 
@@ -19,6 +22,12 @@ pub const MINIMUM_LINES_PER_METRE: f64 = 10.0;
 /// Most lines per metre of material: a line then covers a micrometre, which no
 /// optics in a mill resolves.
 pub const MAXIMUM_LINES_PER_METRE: f64 = 1_000_000.0;
+
+/// Finest pixel, in millimetres of material, that a station may state.
+pub const MINIMUM_MM_PER_PIXEL: f64 = 0.001;
+
+/// Coarsest pixel, in millimetres of material, that a station may state.
+pub const MAXIMUM_MM_PER_PIXEL: f64 = 10.0;
 
 /// The line camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +40,7 @@ pub struct Camera {
     pub pixels_per_line: usize,
     /// Lines per second (Hz) that the camera delivers when it runs free, and
     /// the most that it can deliver when an encoder triggers it; 10 to 400000.
-    #[schemars(range(min = 10.0, max = MAXIMUM_LINE_RATE_HZ))]
+    #[schemars(range(min = MINIMUM_LINE_RATE_HZ, max = MAXIMUM_LINE_RATE_HZ))]
     pub line_rate_hz: f64,
     /// How the camera encodes a pixel. Deeper formats are reduced to 8 bits.
     #[serde(default)]
@@ -104,7 +113,7 @@ pub enum Trigger {
 pub struct Optics {
     /// Millimetres of material that one pixel covers across the line, 0.001 to
     /// 10.
-    #[schemars(range(min = 0.001, max = 10.0))]
+    #[schemars(range(min = MINIMUM_MM_PER_PIXEL, max = MAXIMUM_MM_PER_PIXEL))]
     pub mm_per_pixel: f64,
     /// Which end of the line looks at the operator side.
     #[serde(default)]

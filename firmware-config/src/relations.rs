@@ -4,7 +4,7 @@
 mod equipment;
 mod timing;
 
-pub use equipment::MAXIMUM_QUEUE_BYTES;
+pub use equipment::{MAXIMUM_QUEUE_BYTES, is_piece_id};
 
 use miette::Severity;
 

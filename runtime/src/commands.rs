@@ -15,9 +15,12 @@ mod summary;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use miette::IntoDiagnostic;
 use millsight_export::engine::{EngineChoice, Provider};
 use millsight_export::output;
 
@@ -240,6 +243,21 @@ fn start_log(verbose: u8) {
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .init();
+}
+
+/// A flag that Ctrl-C or a termination signal sets.
+fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        // The second signal ends the program at once. Files that are written
+        // beside their name stay incomplete there; a record stays readable.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    })
+    .into_diagnostic()?;
+    Ok(stop)
 }
 
 #[cfg(test)]

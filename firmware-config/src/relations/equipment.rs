@@ -22,6 +22,11 @@ const METRES: &str = "source.metres";
 /// The class that means "nothing wrong here"; a model's card must have it.
 const NO_DEFECT: &str = "no_defect";
 
+/// Whether a text can name a piece: it can be shown on one line.
+pub fn is_piece_id(text: &str) -> bool {
+    !text.trim().is_empty() && !text.contains(char::is_control)
+}
+
 /// Names can be shown.
 pub(crate) fn names(station: &Station) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -34,7 +39,7 @@ pub(crate) fn names(station: &Station) -> Vec<Finding> {
         ));
     }
     let piece = &station.material.piece_id;
-    if piece.trim().is_empty() || piece.contains(char::is_control) {
+    if !is_piece_id(piece) {
         findings.push(error(
             "material.piece_id",
             format!("`material.piece_id = {piece:?}` is no piece id"),

@@ -6,14 +6,13 @@ use std::process::ExitCode;
 use clap::Args;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use millsight_export::{durable, output};
+use millsight_firmware_config::{Camera, Station};
 use serde_json::json;
 
+use super::inspect::load_station;
 use crate::flat_field::{FlatField, Reference};
 use crate::source::Event;
 use crate::station;
-
-/// Strips that are averaged have no pace; any line rate dates their lines.
-const ANY_LINE_RATE_HZ: f64 = 1000.0;
 
 /// Make a flat field of a dark and a white strip.
 ///
@@ -46,6 +45,11 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 
+    /// Station whose camera took the strips: its pixel format tells how deep
+    /// images are reduced to 8 bits, as a run of the station does it.
+    #[arg(long, value_name = "FILE")]
+    station: Option<PathBuf>,
+
     /// Grey level, 1 to 255, to which white is brought [default: the mean of
     /// the white strip].
     #[arg(long, value_name = "LEVEL")]
@@ -54,8 +58,12 @@ pub struct Arguments {
 
 /// Averages the two strips and writes the flat field.
 pub fn flat_field(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
-    let dark = mean_line(&arguments.dark)?;
-    let white = mean_line(&arguments.white)?;
+    let station = match &arguments.station {
+        Some(path) => load_station(path)?.0,
+        None => Station::ready("replay")?,
+    };
+    let dark = mean_line(&arguments.dark, &station.camera)?;
+    let white = mean_line(&arguments.white, &station.camera)?;
     let target = arguments.target.unwrap_or_else(|| mean(&white));
     let pixels = white.len();
     let reference = Reference {
@@ -102,8 +110,8 @@ pub fn flat_field(arguments: &Arguments, json: bool) -> miette::Result<ExitCode>
 }
 
 /// The mean level of each pixel over all lines of a strip.
-fn mean_line(path: &Path) -> miette::Result<Vec<f32>> {
-    let mut source = station::open_replay(path, ANY_LINE_RATE_HZ).into_diagnostic()?;
+fn mean_line(path: &Path, camera: &Camera) -> miette::Result<Vec<f32>> {
+    let mut source = station::open_replay(path, camera).into_diagnostic()?;
     let width = source.pixels_per_line();
     let mut sums = vec![0u64; width];
     let mut lines = 0u64;

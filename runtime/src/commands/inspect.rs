@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +10,7 @@ use miette::{IntoDiagnostic, WrapErr, miette};
 use millsight_export::engine::{self, EngineRequest};
 use millsight_firmware_config::{Pace, READY_STATIONS, Source as Config, Station, TILE_SIZE};
 
-use super::{EngineArguments, ModelArguments, progress, summary};
+use super::{EngineArguments, ModelArguments, progress, stop_on_interrupt, summary};
 use crate::classify::{Classifier, SettledRow};
 use crate::decide::Decider;
 use crate::flat_field::FlatField;
@@ -284,6 +283,7 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
                     model: model_identity.clone(),
                     card: model.card.clone(),
                     geometry,
+                    files: source.files().to_vec(),
                 },
             )
             .into_diagnostic()?,
@@ -325,7 +325,8 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     summary.truth = truth.map(|truth| truth.comparison());
     summary.notices = notices;
     summary.problems = problems;
-    if stop.load(Ordering::Relaxed) {
+    let stopped = stop.load(Ordering::Relaxed);
+    if stopped {
         summary
             .notices
             .push("stopped before the end of the source".into());
@@ -336,7 +337,7 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
             summary.tiles.unjudged, summary.tiles.total
         ));
     }
-    finish_record(recorder, &mut summary);
+    finish_record(recorder, &mut summary, stopped);
     summary::print(&summary, json).into_diagnostic()?;
     Ok(if summary.problems.is_empty() {
         ExitCode::SUCCESS
@@ -347,10 +348,10 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
 
 /// Ends the record. That this fails is a problem of the run like any other:
 /// the summary is printed all the same.
-fn finish_record(recorder: Option<Recorder>, summary: &mut Summary) {
+fn finish_record(recorder: Option<Recorder>, summary: &mut Summary, stopped: bool) {
     if let Some(recorder) = recorder {
         summary.record = Some(recorder.folder().display().to_string());
-        if let Err(error) = recorder.finish(summary) {
+        if let Err(error) = recorder.finish(summary, stopped) {
             summary
                 .problems
                 .push(format!("the record is incomplete: {error}"));
@@ -390,21 +391,6 @@ pub fn check_width(station: &Station, source: &dyn Source) -> miette::Result<()>
         ),
         "{name} has {width} pixels in a line, which is no whole number of tiles of {TILE_SIZE}"
     ))
-}
-
-/// A flag that Ctrl-C or a termination signal sets.
-fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        // The second signal ends the program at once: SQLite's journal and
-        // the renaming of images keep the record readable.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-    })
-    .into_diagnostic()?;
-    Ok(stop)
 }
 
 #[cfg(test)]

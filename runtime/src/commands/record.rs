@@ -1,15 +1,13 @@
 //! `millsight record`: what was recorded, for other programs.
 
-use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr};
-use millsight_export::output;
+use millsight_export::{durable, output};
 use serde_json::json;
-use tempfile::NamedTempFile;
 
 use crate::record::export::{self, ExportError};
 
@@ -58,24 +56,15 @@ pub fn execute(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
         },
         Some(path) => {
             let unwritable = || format!("cannot write {}", path.display());
-            let beside = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            let file = NamedTempFile::new_in(beside.unwrap_or(std::path::Path::new(".")))
+            let partial = durable::partial_beside(path)
                 .into_diagnostic()
                 .wrap_err_with(unwritable)?;
-            let mut buffered = BufWriter::new(file);
+            let mut buffered = BufWriter::new(partial);
             export::json_lines(folder, &mut buffered).into_diagnostic()?;
-            let file = buffered
+            buffered
                 .into_inner()
-                .into_diagnostic()
-                .wrap_err_with(unwritable)?;
-            file.as_file()
-                .sync_all()
-                .into_diagnostic()
-                .wrap_err_with(unwritable)?;
-            let _: File = file
-                .persist(path)
+                .map_err(|error| error.into_error())
+                .and_then(|partial| durable::persist(partial, path))
                 .into_diagnostic()
                 .wrap_err_with(unwritable)?;
             if as_json {

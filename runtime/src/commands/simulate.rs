@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +11,7 @@ use miette::{IntoDiagnostic, WrapErr, miette};
 use millsight_export::{durable, output};
 use serde_json::json;
 
+use super::stop_on_interrupt;
 use crate::source::LineBlock;
 use crate::source::recording::{Header, RecordingWriter};
 use crate::source::simulator::{
@@ -162,10 +164,15 @@ fn strip(arguments: &Arguments, path: &Path, metres: f64, json: bool) -> miette:
     };
     let mut strip = Strip::new(settings).into_diagnostic()?;
     let total = strip.total_lines().unwrap_or_default();
+    // Before there is a file that would be left behind.
+    let stop = stop_on_interrupt()?;
     let mut writer = RecordingWriter::create(path, &header).into_diagnostic()?;
     let bar = progress(total, "lines", json);
     let mut block = vec![0; BLOCK_LINES * header.pixels_per_line];
     loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(miette!("stopped: {} was not written", path.display()));
+        }
         let first_line = strip.position();
         let lines = strip.next_lines(&mut block);
         if lines == 0 {
@@ -219,7 +226,8 @@ fn tile_set(arguments: &Arguments, tiles: usize, folder: &Path, json: bool) -> m
         ..TileSetSettings::default()
     };
     let bar = progress(tiles as u64, "tiles", json);
-    let summary = write_tiles(folder, tiles, &settings, &|done| {
+    let stop = stop_on_interrupt()?;
+    let summary = write_tiles(folder, tiles, &settings, &stop, &|done| {
         bar.set_position(done as u64)
     })
     .into_diagnostic()?;
