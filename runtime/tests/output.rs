@@ -65,13 +65,13 @@ fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none
         if command == ["--help"] {
             continue;
         }
+        // Tiles go into a folder of their own.
+        let _ = fs::remove_dir_all(&tiles);
         let (code, message) = with_full_output(command);
         assert_eq!(code, 1, "{command:?}: {message}");
         let words = message.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("space"), "{command:?}: {words}");
         assert!(!words.contains("panicked"), "{command:?}: {words}");
-        // What was simulated and exported before must be there again.
-        let _ = fs::remove_dir_all(&tiles);
     }
 }
 

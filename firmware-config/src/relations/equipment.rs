@@ -22,12 +22,14 @@ const METRES: &str = "source.metres";
 /// The class that means "nothing wrong here"; a model's card must have it.
 const NO_DEFECT: &str = "no_defect";
 
-/// Whether a text can name a piece: it can be shown on one line.
+/// Whether a text can name a piece: it can be shown on one line, and whoever
+/// exports a piece can name a file after it.
 pub fn is_piece_id(text: &str) -> bool {
-    !text.trim().is_empty() && !text.contains(char::is_control)
+    let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
+    !text.trim().is_empty() && !text.contains(is_bad)
 }
 
-/// Names can be shown.
+/// Names can be shown, and the piece id can stand in a file name.
 pub(crate) fn names(station: &Station) -> Vec<Finding> {
     let mut findings = Vec::new();
     if station.name.trim().is_empty() || station.name.contains(char::is_control) {
@@ -43,7 +45,9 @@ pub(crate) fn names(station: &Station) -> Vec<Finding> {
         findings.push(error(
             "material.piece_id",
             format!("`material.piece_id = {piece:?}` is no piece id"),
-            "Write the name of the piece in visible characters on one line.".to_owned(),
+            "Write visible characters without `/` and `\\`, so that a file can be named after \
+             the piece."
+                .to_owned(),
             vec![("material.piece_id", "not a piece id".to_owned())],
         ));
     }

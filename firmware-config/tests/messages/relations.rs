@@ -23,26 +23,26 @@ Error:
 }
 
 #[test]
-fn a_piece_id_is_visible() {
+fn a_piece_id_can_stand_in_a_file_name() {
     assert_error(
         &[(
             r#"kind = "strip""#,
             r#"kind = "strip"
-piece_id = "coil\t7""#,
+piece_id = "coil/7""#,
         )],
         r#"
   × the station `station.toml` cannot be used: 1 problem
 
 Error:
-  × `material.piece_id = "coil\t7"` is no piece id
+  × `material.piece_id = "coil/7"` is no piece id
     ╭─[station.toml:11:1]
  10 │ kind = "strip"
- 11 │ piece_id = "coil\t7"
-    · ──────────┬─────────
-    ·           ╰── not a piece id
+ 11 │ piece_id = "coil/7"
+    · ─────────┬─────────
+    ·          ╰── not a piece id
  12 │ speed_m_per_s = { min = 1.5, nominal = 1.8, max = 2.0 }
     ╰────
-  help: Write the name of the piece in visible characters on one line.
+  help: Write visible characters without `/` and `\`, so that a file can be named after the piece.
 "#,
     );
 }
