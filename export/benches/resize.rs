@@ -10,7 +10,7 @@
 //! program that `MILLSIGHT_PYTHON` names) has it. Before anything is measured
 //! it is counted how many pixels of `fast_image_resize` differ from ours,
 //! which equal Pillow's.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::hint::black_box;
 use std::path::Path;

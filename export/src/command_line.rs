@@ -1,22 +1,10 @@
 //! What the programs' command lines share.
 
-use std::io::{self, Write};
-
 use clap::Command;
 use clap_complete::Shell;
 
-/// Writes a program's completion script for a shell to standard output.
-///
-/// # Errors
-/// When standard output cannot be written, for example because it is a pipe
-/// that was closed.
-pub fn print_completions(shell: Shell, command: Command) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(completions(shell, command).as_bytes())?;
-    out.flush()
-}
-
-/// A program's completion script for a shell.
+/// A program's completion script for a shell. It is made before it is printed:
+/// clap_complete panics where it cannot write.
 pub fn completions(shell: Shell, mut command: Command) -> String {
     let name = command.get_name().to_owned();
     let mut script = Vec::new();
@@ -47,6 +35,28 @@ pub fn commands_without_completion(command: Command) -> Vec<String> {
         !found.is_some_and(|found| script.contains(&format!("        {found})\n")))
     };
     names.into_iter().filter(missing).collect()
+}
+
+/// Appends the long help of a program and of all its commands to `help`, as a
+/// terminal of 80 columns shows it. For tests that hold it by a snapshot.
+pub fn collect_help(program: Command, help: &mut String) {
+    let mut program = program.term_width(80);
+    // Gives the commands inside it their full names.
+    program.build();
+    append_help(&mut program, help);
+}
+
+fn append_help(command: &mut Command, help: &mut String) {
+    let text = command.render_long_help().to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    help.push_str(&lines.join("\n"));
+    help.push_str("\n\n");
+    for below in command.get_subcommands_mut() {
+        if below.get_name() != "help" {
+            help.push_str(&format!("{}\n\n", "─".repeat(80)));
+            append_help(below, help);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use crate::card::{ElementType, ModelCard};
 
-pub use choice::{EngineChoice, EngineRequest, Provider, Started, start};
+pub use choice::{EngineChoice, EngineRequest, Provider, Started, start, start_for};
 pub use embedded::Embedded;
 pub use onnxruntime::OnnxRuntime;
 
@@ -61,7 +61,8 @@ pub trait Engine: Send {
     fn identity(&self) -> &EngineIdentity;
 
     /// Runs a batch and replaces `scores` by the network's output,
-    /// `[tiles, classes]`, row-major.
+    /// `[tiles, classes]`, row-major. Where the graph fixes its batch, the
+    /// tiles go through it in parts of that number, the last part filled up.
     ///
     /// # Errors
     /// When the batch does not fit the model's input or the engine fails.
@@ -149,6 +150,13 @@ pub enum EngineError {
         /// The provider.
         provider: Provider,
     },
+    /// Nothing that was asked for starts, and neither does what may stand in
+    /// for it.
+    #[error("no engine starts: {reasons}")]
+    NothingStarts {
+        /// Why, engine by engine.
+        reasons: String,
+    },
     /// ONNX Runtime failed while running.
     #[error("ONNX Runtime failed to run a batch: {0}")]
     Run(String),
@@ -204,3 +212,6 @@ fn check_scores(card: &ModelCard, tiles: usize, got: usize) -> Result<(), Engine
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

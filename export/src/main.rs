@@ -11,6 +11,7 @@ use millsight_export::card::{ModelCard, OutputKind, Parity};
 use millsight_export::command_line;
 use millsight_export::engine::{self, Engine, EngineChoice, EngineRequest, Provider};
 use millsight_export::model_file::{ModelFile, ModelFileError, Signature};
+use millsight_export::output;
 use millsight_export::verify::{self, Reference};
 use serde_json::json;
 
@@ -45,6 +46,10 @@ enum Command {
     /// Show a model's card and what its graph is made of.
     ///
     /// A model without a card is shown too, so that one can be written for it.
+    #[command(after_help = "\
+Examples:
+  millsight-export inspect model.onnx
+  millsight-export inspect timm.onnx --sidecar timm.toml --json")]
     Inspect(ModelArguments),
     /// Run a model on an engine and compare its scores with a reference.
     ///
@@ -55,9 +60,10 @@ enum Command {
     #[command(after_help = "\
 Examples:
   millsight-export verify model.onnx --reference reference.safetensors
-  millsight-export verify model.onnx --reference reference.safetensors --engine embedded --tolerance 1e-4")]
+  millsight-export verify model.onnx --reference reference.safetensors \\
+    --engine embedded --tolerance 1e-4")]
     Verify(VerifyArguments),
-    /// Write a card into a model that has none, or another one.
+    /// Write a card into a model that has none, or another one
     ///
     /// The card is a TOML file. It needs no more than the names of the
     /// network's scores, in their order:
@@ -70,11 +76,21 @@ Examples:
     /// With --reference the model is first run and compared as by `verify`; the
     /// result goes into the card, and a model that differs is not written.
     /// Without it the card says nothing of parity.
+    #[command(
+        verbatim_doc_comment,
+        after_help = "\
+Examples:
+  millsight-export card timm.onnx --sidecar timm.toml --out model.onnx
+  millsight-export card model.onnx --sidecar new.toml --out model.onnx"
+    )]
     Card(CardArguments),
     /// Print a completion script for a shell.
+    ///
+    /// With it the shell completes commands and options of `millsight-export`.
     #[command(after_help = "\
 Example:
-  millsight-export completions bash > ~/.local/share/bash-completion/completions/millsight-export")]
+  millsight-export completions bash \\
+    > ~/.local/share/bash-completion/completions/millsight-export")]
     Completions {
         /// The shell.
         shell: Shell,
@@ -226,7 +242,8 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify_model(arguments, cli.json),
         Command::Card(arguments) => write_card(arguments, cli.json),
         Command::Completions { shell } => {
-            command_line::print_completions(*shell, Cli::command()).into_diagnostic()
+            let script = command_line::completions(*shell, Cli::command());
+            output::write(|out| out.write_all(script.as_bytes())).map_err(Into::into)
         }
     };
     match outcome {
@@ -262,7 +279,7 @@ fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
             "fixed_batch": model.as_ref().and_then(|model| model.fixed_batch),
             "graph": graph,
         });
-        println!("{result}");
+        output::line(result)?;
         return Ok(());
     }
     let mut text = String::new();
@@ -273,7 +290,8 @@ fn inspect(arguments: &ModelArguments, as_json: bool) -> miette::Result<()> {
     described
         .and_then(|()| describe_graph(&mut text, &graph))
         .into_diagnostic()?;
-    print!("{}, {bytes} bytes:\n{text}", arguments.model.display());
+    let path = arguments.model.display();
+    output::write(|out| write!(out, "{path}, {bytes} bytes:\n{text}"))?;
     Ok(())
 }
 
@@ -376,13 +394,13 @@ fn verify_model(arguments: &VerifyArguments, as_json: bool) -> miette::Result<()
     let parity =
         verify::compare(engine.as_mut(), &model, &reference, tolerance).into_diagnostic()?;
     if as_json {
-        println!("{}", json!(parity));
+        output::line(json!(parity))?;
     } else {
-        println!(
+        output::line(format_args!(
             "{} agrees with the reference. {}",
             arguments.model.model.display(),
             agreement(&parity)
-        );
+        ))?;
     }
     Ok(())
 }
@@ -402,11 +420,17 @@ fn write_card(arguments: &CardArguments, as_json: bool) -> miette::Result<()> {
     if as_json {
         let result =
             json!({ "model": arguments.out, "sha256": carded.sha256, "card": carded.card });
-        println!("{result}");
+        output::line(result)?;
     } else {
-        println!("{} now carries its card", arguments.out.display());
+        output::line(format_args!(
+            "{} now carries its card",
+            arguments.out.display()
+        ))?;
         if let Some(parity) = &carded.card.provenance.parity {
-            println!("It agrees with the reference. {}", agreement(parity));
+            output::line(format_args!(
+                "It agrees with the reference. {}",
+                agreement(parity)
+            ))?;
         }
     }
     Ok(())
@@ -420,5 +444,19 @@ mod tests {
     fn bash_completes_the_options_of_every_command() {
         let missing = command_line::commands_without_completion(Cli::command());
         assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The help of every command as a terminal of 80 columns shows it. What a
+    /// newcomer reads is looked at before it is accepted.
+    #[test]
+    fn long_help() {
+        let mut help = String::new();
+        command_line::collect_help(Cli::command(), &mut help);
+        insta::assert_snapshot!("help", help);
     }
 }

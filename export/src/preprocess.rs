@@ -18,7 +18,7 @@ mod transpose;
 use self::resize::Resizer;
 use crate::card::{InputSpec, Preprocessing};
 
-pub use self::image::{Image, ImageView, LoadImageError, ViewError, load_image};
+pub use self::image::{Image, ImageView, LoadImageError, ViewError, brightness, load_image};
 
 /// Brings images to the form that a network takes.
 ///

@@ -219,3 +219,27 @@ fn completions_that_cannot_be_written_are_an_error() {
         "{text}"
     );
 }
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let program = || std::process::Command::new(env!("CARGO_BIN_EXE_millsight-export"));
+    let model = fixture("foreign_vit.onnx").display().to_string();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    for arguments in [&["completions", "bash"][..], &["inspect", &model]] {
+        let gone = program()
+            .args(arguments)
+            .stdout(writer.try_clone().unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(gone.status.code(), Some(0), "{arguments:?}");
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let full = program().args(arguments).stdout(full).output().unwrap();
+        assert_eq!(full.status.code(), Some(1), "{arguments:?}");
+        let message = String::from_utf8(full.stderr).unwrap();
+        assert!(message.contains("standard output"), "{message}");
+    }
+}

@@ -10,8 +10,24 @@ pub const TILE_SIZE: usize = 512;
 /// have 16384; the runtime sizes its buffers by this value.
 pub const MAXIMUM_PIXELS_PER_LINE: usize = 16_384;
 
+/// Lowest line rate, in lines per second, that a station may state.
+pub const MINIMUM_LINE_RATE_HZ: f64 = 10.0;
+
 /// Highest line rate, in lines per second, that a station may state.
 pub const MAXIMUM_LINE_RATE_HZ: f64 = 400_000.0;
+
+/// Fewest lines per metre of material: a tile is then 51 metres long.
+pub const MINIMUM_LINES_PER_METRE: f64 = 10.0;
+
+/// Most lines per metre of material: a line then covers a micrometre, which no
+/// optics in a mill resolves.
+pub const MAXIMUM_LINES_PER_METRE: f64 = 1_000_000.0;
+
+/// Finest pixel, in millimetres of material, that a station may state.
+pub const MINIMUM_MM_PER_PIXEL: f64 = 0.001;
+
+/// Coarsest pixel, in millimetres of material, that a station may state.
+pub const MAXIMUM_MM_PER_PIXEL: f64 = 10.0;
 
 /// The line camera.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +40,7 @@ pub struct Camera {
     pub pixels_per_line: usize,
     /// Lines per second (Hz) that the camera delivers when it runs free, and
     /// the most that it can deliver when an encoder triggers it; 10 to 400000.
-    #[schemars(range(min = 10.0, max = MAXIMUM_LINE_RATE_HZ))]
+    #[schemars(range(min = MINIMUM_LINE_RATE_HZ, max = MAXIMUM_LINE_RATE_HZ))]
     pub line_rate_hz: f64,
     /// How the camera encodes a pixel. Deeper formats are reduced to 8 bits.
     #[serde(default)]
@@ -72,14 +88,6 @@ impl PixelFormat {
             PixelFormat::Mono16 => 16,
         }
     }
-
-    /// Bytes that one pixel takes on its way from the camera.
-    pub fn bytes(self) -> usize {
-        match self {
-            PixelFormat::Mono8 => 1,
-            PixelFormat::Mono10 | PixelFormat::Mono12 | PixelFormat::Mono16 => 2,
-        }
-    }
 }
 
 /// What starts a line.
@@ -94,7 +102,7 @@ pub enum Trigger {
     /// their rate follows the speed.
     Encoder {
         /// Lines per metre of material, 10 to 1000000.
-        #[schemars(range(min = 10.0, max = 1_000_000.0))]
+        #[schemars(range(min = MINIMUM_LINES_PER_METRE, max = MAXIMUM_LINES_PER_METRE))]
         lines_per_metre: f64,
     },
 }
@@ -105,7 +113,7 @@ pub enum Trigger {
 pub struct Optics {
     /// Millimetres of material that one pixel covers across the line, 0.001 to
     /// 10.
-    #[schemars(range(min = 0.001, max = 10.0))]
+    #[schemars(range(min = MINIMUM_MM_PER_PIXEL, max = MAXIMUM_MM_PER_PIXEL))]
     pub mm_per_pixel: f64,
     /// Which end of the line looks at the operator side.
     #[serde(default)]

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::camera::{TILE_SIZE, Trigger};
+use crate::inference::ASSUMED_WORKERS;
+use crate::retention::RECORDING_ROWS;
 use crate::station::Station;
 
 impl Station {
@@ -66,9 +68,18 @@ impl Station {
         self.camera.exposure_us * speed_m_per_s / 1000.0
     }
 
-    /// Bytes of the 8-bit tiles that wait when the queue is full.
-    pub fn queue_bytes(&self) -> u64 {
+    /// Bytes of the 8-bit tiles for which the runtime keeps memory: the rows
+    /// that wait, one in the hands of each worker, and those being recorded.
+    /// Where the station leaves the number of workers to the program, it is
+    /// taken to be [`ASSUMED_WORKERS`].
+    pub fn buffer_bytes(&self) -> u64 {
         let row = self.camera.pixels_per_line as u64 * TILE_SIZE as u64;
-        row.saturating_mul(self.deadlines.queue_rows as u64)
+        let rows = self.deadlines.queue_rows + self.rows_beside_the_queue();
+        row.saturating_mul(rows as u64)
+    }
+
+    /// Rows of tiles that are in memory and do not wait.
+    pub(crate) fn rows_beside_the_queue(&self) -> usize {
+        self.engine.workers.unwrap_or(ASSUMED_WORKERS) + RECORDING_ROWS
     }
 }

@@ -5,6 +5,13 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Most threads that classify.
+pub const MAXIMUM_WORKERS: usize = 256;
+
+/// Threads that are assumed to classify where a station does not say how many:
+/// as many as the processors of a large industrial PC have cores.
+pub const ASSUMED_WORKERS: usize = 32;
+
 /// The classifier's files.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -32,9 +39,9 @@ pub struct Engine {
     /// Execution providers in the order in which they are tried.
     #[schemars(length(min = 1))]
     pub providers: Vec<Provider>,
-    /// Whether the next provider, or the embedded engine, may take over from
-    /// one that cannot start. When it is `false` the program stops with the
-    /// reason.
+    /// Whether the next provider, and at last the embedded engine, may take
+    /// over from one that cannot start; the summary of a run says so. When it
+    /// is `false` the program stops with the reason.
     pub fallback: bool,
     /// Shared library of ONNX Runtime; without it the usual places are
     /// searched. A relative path starts at the station file's folder.
@@ -44,7 +51,7 @@ pub struct Engine {
     /// Threads that classify, 1 to 256; without it the program chooses by the
     /// number of processor cores.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 256))]
+    #[schemars(range(min = 1, max = MAXIMUM_WORKERS))]
     pub workers: Option<usize>,
     /// Tiles that go through the network at once, 1 to 256.
     #[schemars(range(min = 1, max = 256))]

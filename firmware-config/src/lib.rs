@@ -48,15 +48,16 @@ mod suggestion;
 mod wording;
 
 pub use camera::{
-    Camera, MAXIMUM_LINE_RATE_HZ, MAXIMUM_PIXELS_PER_LINE, Optics, PixelFormat, ScanDirection,
-    TILE_SIZE, Trigger,
+    Camera, MAXIMUM_LINE_RATE_HZ, MAXIMUM_LINES_PER_METRE, MAXIMUM_MM_PER_PIXEL,
+    MAXIMUM_PIXELS_PER_LINE, MINIMUM_LINE_RATE_HZ, MINIMUM_LINES_PER_METRE, MINIMUM_MM_PER_PIXEL,
+    Optics, PixelFormat, ScanDirection, TILE_SIZE, Trigger,
 };
-pub use inference::{Engine, EngineChoice, Model, Provider};
+pub use inference::{ASSUMED_WORKERS, Engine, EngineChoice, MAXIMUM_WORKERS, Model, Provider};
 pub use material::{MAXIMUM_SPEED_M_PER_S, Material, MaterialDetection, MaterialKind, Speed};
 pub use problem::{Problem, StationError};
 pub use ready::READY_STATIONS;
-pub use relations::MAXIMUM_QUEUE_BYTES;
-pub use retention::{Deadlines, KeepImages, Recording};
+pub use relations::{MAXIMUM_QUEUE_BYTES, is_piece_id};
+pub use retention::{Deadlines, KeepImages, RECORDING_ROWS, Recording};
 pub use schema::station_schema;
-pub use source::{FlatField, Pace, Source};
+pub use source::{FlatField, MINIMUM_SIMULATED_LINE_RATE_HZ, Pace, Source};
 pub use station::Station;

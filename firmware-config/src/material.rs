@@ -15,7 +15,8 @@ pub struct Material {
     /// Speed of the material in metres per second.
     pub speed_m_per_s: Speed,
     /// Name of the piece (coil, rod, wire) that passes first; it stands in the
-    /// record. Up to 100 characters, without `/`, `\` and control characters.
+    /// record, unless a recording names its own. Up to 100 characters, without
+    /// `/`, `\` and control characters, so that a file can be named after it.
     #[serde(default = "default_piece_id")]
     #[schemars(length(min = 1, max = 100))]
     pub piece_id: String,

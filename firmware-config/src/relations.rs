@@ -4,11 +4,10 @@
 mod equipment;
 mod timing;
 
-pub use equipment::MAXIMUM_QUEUE_BYTES;
+pub use equipment::{MAXIMUM_QUEUE_BYTES, is_piece_id};
 
 use miette::Severity;
 
-use crate::problem::Problem;
 use crate::station::Station;
 
 /// A relation that does not hold.
@@ -43,19 +42,6 @@ impl Finding {
     }
 }
 
-impl From<Finding> for Problem {
-    fn from(finding: Finding) -> Self {
-        Problem {
-            severity: finding.severity,
-            key: finding.key.to_owned(),
-            message: finding.message,
-            remedy: finding.remedy,
-            text: None,
-            labels: Vec::new(),
-        }
-    }
-}
-
 /// The key that, with the trigger, decides how fast lines come.
 const LINE_RATE: &str = "camera.line_rate_hz";
 
@@ -66,6 +52,7 @@ pub(crate) fn check(station: &Station) -> Vec<Finding> {
         timing::speeds,
         timing::exposure,
         timing::encoder,
+        timing::line_spacing,
         timing::row_and_deadline,
         equipment::queue_size,
         timing::queue_and_deadline,
@@ -73,8 +60,11 @@ pub(crate) fn check(station: &Station) -> Vec<Finding> {
         timing::blur,
         equipment::providers,
         equipment::model_files,
+        equipment::simulator,
+        equipment::thresholds,
         equipment::material_detection,
         equipment::disk_budget,
+        equipment::kept_images,
     ];
     rules.iter().flat_map(|rule| rule(station)).collect()
 }

@@ -13,8 +13,9 @@ pub struct Recording {
     /// the station file's folder.
     #[schemars(length(min = 1))]
     pub folder: PathBuf,
-    /// Disk space that the folder may take, in GiB (2³⁰ bytes), 0.1 to
-    /// 1000000.
+    /// Disk space that the folder may take, database and images together, in
+    /// GiB (2³⁰ bytes), 0.1 to 1000000. When it is taken, no more images are
+    /// kept; verdicts still are.
     #[schemars(range(min = 0.1, max = 1_000_000.0))]
     pub disk_budget_gib: f64,
     /// Which tile images are kept.
@@ -43,6 +44,10 @@ pub enum KeepImages {
     /// No image; only the database is written.
     None,
 }
+
+/// Rows of tiles that may be being recorded while others wait; the runtime
+/// keeps memory for them.
+pub const RECORDING_ROWS: usize = 8;
 
 /// How long a verdict may take, and how much may wait for one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

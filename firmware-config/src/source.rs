@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Lowest line rate, in lines per second, at which the simulator draws: its
+/// lamps flicker with the mains, which slower lines would not show.
+pub const MINIMUM_SIMULATED_LINE_RATE_HZ: f64 = 100.0;
+
 /// Where lines come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -47,7 +51,8 @@ fn default_metres() -> f64 {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
-    /// At the camera's line rate, as they would in the mill.
+    /// At the camera's line rate, as they would in the mill; a recording at
+    /// the rate that it states itself.
     #[default]
     LineRate,
     /// As fast as they can be read or drawn.
@@ -58,8 +63,9 @@ pub enum Pace {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlatField {
-    /// File with gain and offset of each pixel of the line. A relative path
-    /// starts at the station file's folder.
+    /// File with dark and white level of each pixel of the line, as
+    /// `millsight flat-field` writes it. A relative path starts at the station
+    /// file's folder.
     #[schemars(length(min = 1))]
     pub file: PathBuf,
 }

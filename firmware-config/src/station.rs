@@ -15,7 +15,7 @@ use crate::material::{Material, MaterialDetection};
 use crate::problem::{Problem, StationError};
 use crate::retention::{Deadlines, Recording};
 use crate::source::{FlatField, Source};
-use crate::{ready, relations, schema};
+use crate::{ready, schema};
 
 /// Longest station file that is read, in bytes; a longer one was named by
 /// mistake.
@@ -133,16 +133,6 @@ impl Station {
     pub fn ready(name: &str) -> Result<Station, StationError> {
         let text = ready::text(name)?;
         Station::parse(text, &format!("{name}.toml"))
-    }
-
-    /// What is allowed but probably not meant: each with key, value and
-    /// remedy.
-    pub fn warnings(&self) -> Vec<Problem> {
-        relations::check(self)
-            .into_iter()
-            .filter(|finding| finding.severity == miette::Severity::Warning)
-            .map(Problem::from)
-            .collect()
     }
 
     /// Makes every relative path in the station start at `folder`.

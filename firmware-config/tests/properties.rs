@@ -138,7 +138,7 @@ prop_compose! {
         source in source(),
         equipment in equipment(),
         patience in 1.0..3.0f64,
-        queue_rows in 2usize..=512,
+        queue_rows in 2usize..=248,
     ) -> Station {
         let (flat_field, model, thresholds, engine, material_detection, recording) = equipment;
         let mut station = Station {
@@ -156,6 +156,17 @@ prop_compose! {
             recording,
             deadlines: Deadlines { verdict_ms: 1.0, queue_rows },
         };
+        // What the source or a free camera cannot do is the subject of other tests.
+        let speed = station.material.speed_m_per_s.nominal;
+        if !(10.0..=1e6).contains(&station.lines_per_metre(speed)) {
+            station.camera.trigger = Trigger::FreeRunning;
+            station.camera.line_rate_hz = (speed * 1000.0).clamp(500.0, 40_000.0);
+            station.camera.exposure_us = 10.0;
+        }
+        station.thresholds.remove("no_defect");
+        if let Source::Simulator { metres, .. } = &mut station.source {
+            *metres = metres.max(0.1);
+        }
         let row_ms = station.row_duration().as_secs_f64() * 1000.0;
         station.deadlines.verdict_ms = (patience * row_ms).clamp(1.0, 3_600_000.0);
         station

@@ -77,30 +77,42 @@ fn every_key_of_the_ready_stations_is_in_the_schema() {
 }
 
 #[test]
-fn the_keys_that_the_replay_template_offers_are_right() {
+fn the_keys_that_the_ready_stations_offer_in_comments_are_right() {
+    let mut offered = 0;
+    for (name, text) in READY_STATIONS {
+        let (taken, offers) = with_offers(text);
+        offered += offers;
+        let (_, warnings) = Station::parse_with_warnings(&taken, name)
+            .unwrap_or_else(|error| panic!("{name}: {:?}", miette::Report::new(error)));
+        assert!(warnings.is_empty(), "{name}: {warnings:?}");
+    }
+    assert!(offered >= 9, "{offered} offers were found");
+}
+
+/// A station in which every key and section that stands in a comment of its
+/// own is taken up, and how many there were.
+fn with_offers(text: &str) -> (String, usize) {
+    let is_key =
+        |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let mut offers = 0;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let taken = line.strip_prefix("# ").filter(|rest| {
+            rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| is_key(key))
+        });
+        offers += usize::from(taken.is_some());
+        lines.push(taken.unwrap_or(line));
+    }
+    (lines.join("\n"), offers)
+}
+
+#[test]
+fn the_replay_template_offers_what_a_replay_may_need() {
     let (_, text) = READY_STATIONS.iter().find(|(n, _)| *n == "replay").unwrap();
-    let offers = [
-        "# [",
-        "# mode",
-        "# lines_per_metre",
-        "# file",
-        "# sidecar",
-        "# cracks",
-    ];
-    let taken: Vec<&str> = text
-        .lines()
-        .map(
-            |line| match offers.iter().any(|offer| line.starts_with(offer)) {
-                true => &line[2..],
-                false => line,
-            },
-        )
-        .collect();
-    let (station, warnings) =
-        Station::parse_with_warnings(&taken.join("\n"), "replay.toml").unwrap();
-    assert!(warnings.is_empty(), "{warnings:?}");
+    let station = Station::parse(&with_offers(text).0, "replay.toml").unwrap();
+    let flat_field = station.flat_field.as_ref().unwrap();
+    assert_eq!(flat_field.file.extension().unwrap(), "json");
     assert!(matches!(station.camera.trigger, Trigger::Encoder { .. }));
-    assert!(station.flat_field.is_some());
     assert!(station.model.file.is_some() && station.model.sidecar.is_some());
     assert_eq!(station.thresholds["cracks"], 0.35);
 }
@@ -200,7 +212,8 @@ fn geometry_of_a_free_camera() {
     assert!((demo.row_duration().as_secs_f64() - 512.0 / 6000.0).abs() < 1e-9);
     assert!((demo.tiles_per_second() - 93.75).abs() < 1e-6);
     assert!((demo.motion_blur_mm(2.0) - 0.04).abs() < 1e-12);
-    assert_eq!(demo.queue_bytes(), 32 * 512 * 4096);
+    // 32 rows wait, 32 workers are assumed, and 8 rows are being recorded.
+    assert_eq!(demo.buffer_bytes(), (32 + 32 + 8) * 512 * 4096);
     assert_eq!(demo.lines_per_metre(0.0), f64::INFINITY);
 }
 

@@ -4,6 +4,7 @@ mod classify;
 mod config;
 mod doctor;
 mod engine;
+mod flat_field;
 mod inspect;
 mod preprocess;
 mod progress;
@@ -11,37 +12,56 @@ mod record;
 mod simulate;
 mod summary;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use miette::IntoDiagnostic;
 use millsight_export::engine::{EngineChoice, Provider};
+use millsight_export::{command_line, output};
 
 const AFTER_HELP: &str = "\
 Examples:
-  millsight                                   inspect simulated steel with the shipped model
-  millsight run --station strip               run a ready station (or a station file of your own)
-  millsight replay strip.png --out record/    judge a recorded strip and keep what was flagged
-  millsight classify tiles/*.png              judge single images
-  millsight simulate --tiles 2000 --out data  make training tiles
-  millsight doctor                            see what this machine offers
+  millsight                                inspect simulated steel
+  millsight run --station strip            run a ready station or a file
+  millsight replay coil.png --out record   judge a strip, keep what is flagged
+  millsight classify tiles/*.png           judge single images
+  millsight simulate --tiles 99 --out data draw tiles to train on
+  millsight doctor                         see what this machine offers
 
-Exit codes: 0 all went well, 1 something failed or was left unjudged (the summary says what), \
-2 wrong usage.";
+`millsight COMMAND --help` explains each command with examples of its own.
 
-/// Surface inspection of hot steel: camera lines become tiles, tiles become
-/// recorded verdicts, and no tile passes unseen.
+Exit codes: 0 all went well; 1 something failed or was left unjudged, and the \
+summary says what; 2 wrong usage.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  millsight completions bash \\
+    > ~/.local/share/bash-completion/completions/millsight
+  millsight completions fish > ~/.config/fish/completions/millsight.fish";
+
+/// Surface inspection of hot steel.
+///
+/// A line camera sends lines of pixels; Millsight makes tiles of 512 × 512
+/// pixels of them, a network judges each tile, and what it found is recorded
+/// with its place on the material and its image. Without a camera the lines
+/// come from the simulator, from recordings or from images.
+///
+/// No tile passes unseen: each ends as background, cleared, judged or unjudged
+/// with its reason, and the summary of a run counts them all.
 #[derive(Debug, Parser)]
 #[command(name = "millsight", version, after_help = AFTER_HELP)]
 pub struct Cli {
     /// Print results as JSON; the last line of standard output is the result.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
 
     /// Say more of what is going on, on standard error (repeat for still more).
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
     verbose: u8,
 
     #[command(subcommand)]
@@ -50,30 +70,41 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Inspect simulated steel with the shipped model (the default).
     Demo(inspect::DemoArguments),
-    /// Run a station until its source ends or Ctrl-C.
     Run(inspect::RunArguments),
-    /// Judge a recorded strip: a recording, a PNG or TIFF, or a folder of tiles.
     Replay(inspect::ReplayArguments),
-    /// Judge single images.
     Classify(classify::Arguments),
-    /// Draw simulated steel: a strip with its ground truth, or tiles to train on.
     Simulate(simulate::Arguments),
-    /// Turn an image into a model's input, exactly as the line does.
     Preprocess(preprocess::Arguments),
+    FlatField(flat_field::Arguments),
     /// Check, show or describe station files.
-    #[command(subcommand)]
+    ///
+    /// A station file (TOML) describes one inspection station: camera, optics,
+    /// material, source of lines, model, engine and record. `list` and `show`
+    /// give ready ones to begin with, `check` finds mistakes, `schema` lets
+    /// editors help while one is written.
+    #[command(subcommand, after_help = config::EXAMPLES)]
     Config(config::Command),
     /// Find or install the engine that runs the model.
-    #[command(subcommand)]
+    ///
+    /// ONNX Runtime is used where its shared library is found: named with
+    /// --library or `engine.library`, by ORT_DYLIB_PATH, beside the program,
+    /// installed by `engine install`, in Python's site-packages, in the
+    /// system's folders. Otherwise the engine inside the program runs the
+    /// model; it is slower and knows the processor only.
+    #[command(subcommand, after_help = engine::EXAMPLES)]
     Engine(engine::Command),
     /// Read what was recorded.
-    #[command(subcommand)]
+    ///
+    /// A record is a folder: an SQLite database (record.sqlite) with runs,
+    /// pieces, gaps and tiles, and the tiles' images in tiles/RUN/.
+    #[command(subcommand, after_help = record::EXAMPLES)]
     Record(record::Command),
-    /// Show what this machine offers: engines, devices, model, disk, kernel.
     Doctor(doctor::Arguments),
     /// Print a completion script for a shell.
+    ///
+    /// With it the shell completes commands and options of `millsight`.
+    #[command(after_help = COMPLETIONS_HELP)]
     Completions {
         /// The shell.
         shell: Shell,
@@ -183,16 +214,20 @@ pub fn execute(cli: Cli) -> miette::Result<ExitCode> {
         Command::Preprocess(arguments) => preprocess::preprocess(&arguments, json),
         Command::Config(command) => config::execute(&command, json),
         Command::Engine(command) => engine::execute(&command, json),
-        Command::Record(command) => record::execute(&command),
+        Command::FlatField(arguments) => flat_field::flat_field(&arguments, json),
+        Command::Record(command) => record::execute(&command, json),
         Command::Doctor(arguments) => doctor::doctor(&arguments, json),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "millsight", &mut io::stdout());
+            let script = command_line::completions(shell, Cli::command());
+            output::write(|out| out.write_all(script.as_bytes()))?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Log lines go to standard error; `RUST_LOG` overrides the verbosity.
+/// Log lines go to standard error, in colour where that is a terminal, so that
+/// a log that goes into a file holds no control codes. `RUST_LOG` overrides
+/// the verbosity.
 fn start_log(verbose: u8) {
     let level = match verbose {
         0 => "error",
@@ -205,6 +240,41 @@ fn start_log(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_target(false)
         .init();
+}
+
+/// A flag that Ctrl-C or a termination signal sets.
+fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        // The second signal ends the program at once. Files that are written
+        // beside their name stay incomplete there; a record stays readable.
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(1);
+        }
+    })
+    .into_diagnostic()?;
+    Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// The help of every command as a terminal of 80 columns shows it. What a
+    /// newcomer reads is looked at before it is accepted.
+    #[test]
+    fn long_help() {
+        let mut help = String::new();
+        command_line::collect_help(Cli::command(), &mut help);
+        insta::assert_snapshot!("help", help);
+    }
 }

@@ -83,7 +83,11 @@ impl FlatField {
         })
     }
 
-    fn new(reference: &Reference, pixels_per_line: usize) -> Result<Self, String> {
+    /// The correction by a reference, for lines of `pixels_per_line` pixels.
+    ///
+    /// # Errors
+    /// What is wrong with the reference, in the cases of [`FlatField::load`].
+    pub fn new(reference: &Reference, pixels_per_line: usize) -> Result<Self, String> {
         let Reference {
             dark,
             white,

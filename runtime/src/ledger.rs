@@ -244,6 +244,7 @@ impl Ledger {
             engine,
             model,
             record: None,
+            recorded: None,
             truth: None,
             notices: Vec::new(),
             problems: Vec::new(),
@@ -327,18 +328,66 @@ pub struct ModelIdentity {
     pub name: String,
 }
 
-/// How verdicts compare with the simulator's ground truth, over the tiles
-/// that were judged.
+/// How verdicts compare with the simulator's ground truth, in tiles, over
+/// those that were judged. A tile with a defect is found when it is flagged at
+/// all, because then an operator looks at it; whether it is flagged as the
+/// class that was drawn is counted apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TruthComparison {
     /// Tiles with a defect that were flagged.
     pub defects_flagged: u64,
+    /// Those of them that were flagged as the class that was drawn.
+    pub defects_named: u64,
     /// Tiles with a defect.
     pub defects: u64,
     /// Tiles without a defect that were flagged.
     pub false_alarms: u64,
     /// Tiles without a defect.
     pub clean: u64,
+}
+
+/// What was recorded of a run, and what was to be recorded but was lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Tiles that are recorded.
+    pub tiles: u64,
+    /// Tiles that should be recorded and are not.
+    pub tiles_lost: u64,
+    /// Images of recorded tiles.
+    pub images: u64,
+    /// Recorded tiles whose image was to be kept and is not.
+    pub images_lost: u64,
+    /// Gaps that are recorded.
+    pub gaps: u64,
+    /// Gaps that should be recorded and are not.
+    pub gaps_lost: u64,
+}
+
+impl Recorded {
+    /// Adds what more was recorded or lost.
+    pub fn add(&mut self, more: &Recorded) {
+        self.tiles += more.tiles;
+        self.tiles_lost += more.tiles_lost;
+        self.images += more.images;
+        self.images_lost += more.images_lost;
+        self.gaps += more.gaps;
+        self.gaps_lost += more.gaps_lost;
+    }
+
+    /// What was lost, in words; `None` when nothing was.
+    pub fn problem(&self) -> Option<String> {
+        if self.tiles_lost + self.images_lost + self.gaps_lost == 0 {
+            return None;
+        }
+        Some(format!(
+            "lost from the record: {} of {} tiles, the images of {} others, {} of {} gaps",
+            self.tiles_lost,
+            self.tiles + self.tiles_lost,
+            self.images_lost,
+            self.gaps_lost,
+            self.gaps + self.gaps_lost
+        ))
+    }
 }
 
 /// What a run did.
@@ -363,6 +412,9 @@ pub struct Summary {
     /// Folder of the record, where one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,
+    /// What the record holds of the run, where one was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// Comparison with ground truth, where the source knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truth: Option<TruthComparison>,

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use millsight_firmware_config::TILE_SIZE;
 
 use crate::assemble::{Assembler, Buffers, Row, RowPixels};
@@ -338,10 +338,21 @@ fn settle(
     ledger: &Ledger,
     problems: &Problems,
 ) {
-    for finished in finished {
-        let recorded = match finished {
-            Finished::Gap(gap) => recorder.as_mut().map(|recorder| recorder.gap(&gap)),
-            Finished::Row(mut row) => {
+    loop {
+        // A row that was recorded must not wait for the next one to come.
+        let next = match recorder.as_ref().and_then(|recorder| recorder.commit_due()) {
+            Some(due) => finished.recv_deadline(due),
+            None => finished.recv().map_err(RecvTimeoutError::from),
+        };
+        let next = match next {
+            Ok(next) => Some(next),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let recorded = match next {
+            None => recorder.as_mut().map(|recorder| recorder.commit_if_due()),
+            Some(Finished::Gap(gap)) => recorder.as_mut().map(|recorder| recorder.gap(&gap)),
+            Some(Finished::Row(mut row)) => {
                 enter(&row, ledger);
                 if let Some(observe) = &mut observe {
                     observe(&row);

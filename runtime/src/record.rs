@@ -8,92 +8,56 @@
 //! | `tiles/<run>/<row>_<column>.png` | the images of those tiles, 512×512, 8-bit grey |
 //! | `record.lock` | held by the runtime that writes here |
 //!
-//! The database is in WAL mode and committed at least every
-//! [`COMMIT_INTERVAL`]; that is the loss window of a crash. An image is
-//! complete and synced before the row that names it is committed, so whatever a crash
-//! leaves is readable. A folder may hold many runs; nothing is overwritten.
+//! # What survives
+//!
+//! Rows are grouped. A group is committed when its first row is
+//! [`COMMIT_INTERVAL`] old, whether or not more rows come
+//! ([`Recorder::commit_due`], [`Recorder::commit_if_due`]), and sooner when
+//! many images wait. A commit, in this order,
+//!
+//! 1. syncs the images of the group, which have temporary names until then,
+//! 2. gives them their names and syncs their folder,
+//! 3. commits the rows, which SQLite (WAL mode, `synchronous = FULL`) syncs
+//!    before it reports success.
+//!
+//! So the death of the program or of the machine loses at most what reached
+//! the recorder within the last [`COMMIT_INTERVAL`] and the time that one
+//! commit takes; and an image that a row names is there, whole. A crash between
+//! 2 and 3 leaves images that no row names.
+//!
+//! An image that cannot be written leaves its tile's row without an image, but
+//! with the reason. Rows that cannot be written, or are rolled back because a
+//! commit fails, are counted as lost ([`Recorded`]). A folder may hold many
+//! runs; nothing is overwritten.
 
+mod database;
+mod error;
 pub mod export;
 mod folder;
 mod images;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use millsight_export::card::ModelCard;
 use millsight_export::engine::EngineIdentity;
-use millsight_firmware_config::{KeepImages, Recording};
+use millsight_firmware_config::{KeepImages, Recording, TILE_SIZE};
 use rusqlite::{Connection, params};
 
 use crate::classify::SettledRow;
-use crate::ledger::{ModelIdentity, Summary, TileState};
+use crate::ledger::{ModelIdentity, Recorded, Summary, TileState};
 use crate::source::Gap;
 use crate::station::Geometry;
+pub use database::database_path;
+pub use error::RecordError;
 use folder::FolderLock;
 use images::Images;
 
-/// Longest time between two commits: what a crash can lose.
+/// Longest time that a row waits to be committed.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
-
-const SCHEMA: &str = include_str!("record/schema.sql");
-
-/// Why something could not be recorded.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// The folder cannot be made or used.
-    #[error(
-        "cannot use the record folder {path}: {error}; choose another with --out or `recording.folder`"
-    )]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// The operating system's reason.
-        error: std::io::Error,
-    },
-    /// Another runtime writes to the folder.
-    #[error(
-        "the record folder {path} is in use by another millsight ({holder}); wait for it to end or choose another folder"
-    )]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-        /// Who holds it.
-        holder: String,
-    },
-    /// There is no record to read.
-    #[error("{path} holds no record (no record.sqlite)")]
-    Missing {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The database refused.
-    #[error("cannot write the record {path}: {error}; check the space left on its disk")]
-    Database {
-        /// The database file.
-        path: PathBuf,
-        /// SQLite's reason.
-        error: rusqlite::Error,
-    },
-    /// An image could not be written.
-    #[error("cannot write the tile image {path}: {error}; check the space left on its disk")]
-    Image {
-        /// The image.
-        path: PathBuf,
-        /// The operating system's or the encoder's reason.
-        error: std::io::Error,
-    },
-    /// The disk budget is spent.
-    #[error(
-        "the record folder {path} has reached its disk budget of {budget_gib} GiB; tile images are no longer kept: make room or raise `recording.disk_budget_gib`"
-    )]
-    Budget {
-        /// The folder.
-        path: PathBuf,
-        /// The budget.
-        budget_gib: f64,
-    },
-}
 
 /// What a record says of the run as a whole.
 #[derive(Debug, Clone)]
@@ -112,49 +76,68 @@ pub struct RunDescription {
     pub card: ModelCard,
     /// Where tiles lie on the material.
     pub geometry: Geometry,
+    /// The files that the lines come from, where each gives 512 of them.
+    pub files: Vec<PathBuf>,
 }
 
 /// Writes the record of one run.
 pub struct Recorder {
     folder: PathBuf,
+    path: PathBuf,
     database: Connection,
     images: Images,
     keep_images: KeepImages,
     run: i64,
     piece: i64,
     description: RunDescription,
-    last_commit: Instant,
-    in_transaction: bool,
+    group: Group,
+    recorded: Recorded,
     _lock: FolderLock,
 }
 
+/// What waits for the next commit.
+#[derive(Debug, Default)]
+struct Group {
+    /// When its first row came; `None`: nothing waits.
+    begun: Option<Instant>,
+    /// What will have been recorded.
+    rows: Recorded,
+}
+
 impl Recorder {
-    /// Opens or creates the record in `folder` and begins a run.
+    /// Opens or creates the record in `folder` and begins a run. What a crash
+    /// left there is tidied up: incomplete images go, and the runs that it
+    /// ended are marked.
     ///
     /// # Errors
-    /// When the folder cannot be written or another runtime holds it.
+    /// When the folder cannot be written, another runtime holds it, or it
+    /// holds something else.
     pub fn begin(
         folder: &Path,
         recording: &Recording,
         description: RunDescription,
     ) -> Result<Self, RecordError> {
         let lock = FolderLock::take(folder)?;
+        let unusable = |error| RecordError::Folder {
+            path: folder.to_path_buf(),
+            error,
+        };
         let path = database_path(folder);
-        let (database, run, piece) =
-            begin_run(&path, &description).map_err(|error| RecordError::Database {
-                path: path.clone(),
-                error,
-            })?;
+        let database = database::open(&path)?;
+        let run = images::first_free_run(folder).map_err(unusable)?;
+        let (run, piece) =
+            database::begin_run(&database, run, &description).map_err(RecordError::write(&path))?;
         Ok(Self {
             folder: folder.to_path_buf(),
-            images: Images::new(folder, run, recording.disk_budget_gib)?,
+            path,
+            images: Images::new(folder, run, recording.disk_budget_gib).map_err(unusable)?,
             keep_images: recording.keep_images,
             database,
             run,
             piece,
             description,
-            last_commit: Instant::now(),
-            in_transaction: false,
+            group: Group::default(),
+            recorded: Recorded::default(),
             _lock: lock,
         })
     }
@@ -170,7 +153,8 @@ impl Recorder {
     ///
     /// # Errors
     /// When an image or the database cannot be written. The other tiles of
-    /// the row are recorded all the same; the first error is returned.
+    /// the row are recorded all the same; the first error is returned, and
+    /// what was lost is counted.
     pub fn row(&mut self, row: &SettledRow) -> Result<(), RecordError> {
         let mut first_error = None;
         for column in 0..row.states.len() {
@@ -179,58 +163,142 @@ impl Recorder {
             if !wanted && !state.needs_review() {
                 continue;
             }
-            let image = match self.keep_images {
-                KeepImages::None => Ok(None),
-                KeepImages::Flagged | KeepImages::All => self.images.write(row, column),
+            let (image, problem) = match self.keep_images {
+                KeepImages::None => (None, None),
+                KeepImages::Flagged | KeepImages::All => match self.images.write(row, column) {
+                    Ok(image) => (image, None),
+                    Err(error) => (None, Some(error)),
+                },
             };
-            let (image, image_error) = match image {
-                Ok(image) => (image, None),
-                Err(error) => (None, Some(error)),
-            };
-            let inserted = self.insert_tile(row, column, image.as_deref());
-            first_error = first_error.or(image_error).or(inserted.err());
+            let relative = image.as_ref().map(|image| image.relative.as_str());
+            let reason = problem.as_ref().map(|problem| problem.to_string());
+            let inserted = self.insert_tile(row, column, relative, reason.as_deref());
+            match inserted {
+                Ok(tile) => {
+                    self.group.rows.tiles += 1;
+                    self.group.rows.images_lost += u64::from(problem.is_some());
+                    self.group.rows.images += u64::from(image.is_some());
+                    if let Some(image) = image {
+                        self.images.keep(image, tile);
+                    }
+                    first_error = first_error.or(problem);
+                }
+                Err(error) => {
+                    self.recorded.tiles_lost += 1;
+                    first_error = first_error.or(problem).or(Some(error));
+                }
+            }
         }
         let committed = self.commit_if_due();
-        match first_error.or(committed.err()) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        first_error.map_or(committed, Err)
     }
 
     /// Records a gap in the sequence of lines.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// When the database cannot be written; the gap is then counted as lost.
     pub fn gap(&mut self, gap: &Gap) -> Result<(), RecordError> {
         let metres = self.description.geometry.metres(gap.first_line);
         let (piece, first_line, lines) = (self.piece, gap.first_line as i64, gap.lines as i64);
-        self.execute(
-            "INSERT INTO gap (piece, first_line, lines, metres, reason) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![piece, first_line, lines, metres, gap.reason],
-        )?;
+        let values = params![piece, first_line, lines, metres, gap.reason];
+        match self.execute(database::INSERT_GAP, values) {
+            Ok(_) => self.group.rows.gaps += 1,
+            Err(error) => {
+                self.recorded.gaps_lost += 1;
+                return Err(error);
+            }
+        }
         self.commit_if_due()
     }
 
-    /// Ends the run with its summary.
+    /// When [`Recorder::commit_if_due`] must be called, even if nothing more
+    /// comes until then; `None` while nothing waits.
+    pub fn commit_due(&self) -> Option<Instant> {
+        self.group.begun.map(|begun| begun + COMMIT_INTERVAL)
+    }
+
+    /// Commits what has waited for [`COMMIT_INTERVAL`], or earlier when many
+    /// images wait.
     ///
     /// # Errors
-    /// When the database cannot be written.
-    pub fn finish(mut self, summary: &Summary) -> Result<(), RecordError> {
+    /// As [`Recorder::commit`].
+    pub fn commit_if_due(&mut self) -> Result<(), RecordError> {
+        let is_due = self.commit_due().is_some_and(|due| due <= Instant::now());
+        if is_due || self.images.pending() >= Images::MOST_PENDING {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Makes durable what waits.
+    ///
+    /// # Errors
+    /// When an image cannot be synced or named; its tile is then recorded
+    /// without it. When the commit fails; all that waited is then lost. Both
+    /// are counted.
+    pub fn commit(&mut self) -> Result<(), RecordError> {
+        if self.group.begun.is_none() {
+            return Ok(());
+        }
+        let (published, failed) = self.images.publish();
+        let mut first_error = None;
+        let mut committed = Ok(());
+        for (tile, error) in failed {
+            self.group.rows.images -= 1;
+            self.group.rows.images_lost += 1;
+            let error = RecordError::Image {
+                folder: self.images.run_folder(),
+                error,
+            };
+            let values = params![tile, error.to_string()];
+            let noted = self
+                .database
+                .prepare_cached(database::WITHOUT_IMAGE)
+                .and_then(|mut statement| statement.execute(values));
+            committed = committed.and(noted.map(|_| ()));
+            first_error = first_error.or(Some(error));
+        }
+        let committed = committed.and_then(|()| self.database.execute_batch("COMMIT"));
+        match committed {
+            Ok(()) => {
+                self.recorded.add(&std::mem::take(&mut self.group).rows);
+                self.images.look_at_database();
+                first_error.map_or(Ok(()), Err)
+            }
+            Err(error) => {
+                // Images that nothing names would only take the space that
+                // the next rows need.
+                self.images.remove(published);
+                self.lose_group();
+                Err(RecordError::write(&self.path)(error))
+            }
+        }
+    }
+
+    /// Ends the run with its summary, to which it adds what was recorded and
+    /// what was lost. `stopped`: it was ended before its source.
+    ///
+    /// # Errors
+    /// When the end cannot be written; what was recorded before stays.
+    pub fn finish(mut self, summary: &mut Summary, stopped: bool) -> Result<(), RecordError> {
+        if let Err(error) = self.commit() {
+            summary.problems.push(format!("not recorded: {error}"));
+        }
+        summary.problems.extend(self.recorded.problem());
+        summary.recorded = Some(self.recorded);
         let json = serde_json::to_string(summary).unwrap_or_default();
-        let status = if summary.problems.is_empty() {
-            "complete"
-        } else {
-            "complete_with_problems"
+        let status = match (stopped, summary.problems.is_empty()) {
+            (true, _) => "stopped",
+            (false, true) => "complete",
+            (false, false) => "complete_with_problems",
         };
         let (run, piece) = (self.run, self.piece);
         let (lines, missing) = (summary.lines.r#in as i64, summary.lines.missing as i64);
+        let moment = database::now();
+        self.execute(database::FINISH_RUN, params![run, moment, status, json])?;
         self.execute(
-            "UPDATE run SET finished = ?2, status = ?3, summary = ?4 WHERE id = ?1",
-            params![run, now(), status, json],
-        )?;
-        self.execute(
-            "UPDATE piece SET finished = ?2, lines = ?3, missing_lines = ?4 WHERE id = ?1",
-            params![piece, now(), lines, missing],
+            database::FINISH_PIECE,
+            params![piece, moment, lines, missing],
         )?;
         self.commit()
     }
@@ -240,10 +308,12 @@ impl Recorder {
         row: &SettledRow,
         column: usize,
         image: Option<&str>,
-    ) -> Result<(), RecordError> {
+        image_problem: Option<&str>,
+    ) -> Result<i64, RecordError> {
         let geometry = &self.description.geometry;
         let classes = &self.description.card.classes;
         let verdict = row.verdicts[column];
+        let class = verdict.map(|verdict| classes[verdict.class].clone());
         let probabilities = verdict.map(|_| {
             let scores = &row.probabilities[column * classes.len()..][..classes.len()];
             serde_json::to_string(scores).unwrap_or_default()
@@ -252,128 +322,81 @@ impl Recorder {
             TileState::Unjudged(reason) => Some(reason.name()),
             _ => None,
         };
+        let file = (row.row.first_line / TILE_SIZE as u64) as usize;
+        let file = self.description.files.get(file);
+        let file = file.map(|file| file.display().to_string());
         let latency = row.settled.duration_since(row.row.completed).as_secs_f64() * 1000.0;
+        let (metres, millimetres) = (
+            geometry.metres(row.row.first_line),
+            geometry.millimetres(column),
+        );
         let values = params![
             self.piece,
             row.row.number as i64,
             column as i64,
             row.row.first_line as i64,
-            geometry.metres(row.row.first_line),
-            geometry.millimetres(column),
+            metres,
+            millimetres,
             row.row.encoder,
             row.row.lines as i64,
             row.states[column].name(),
             reason,
-            verdict.map(|verdict| classes[verdict.class].as_str()),
+            class,
             verdict.map(|verdict| f64::from(verdict.probability)),
             probabilities,
             image,
+            image_problem,
+            file,
             latency,
-            now(),
+            database::now(),
         ];
-        // Borrow of `self.description` ends with `values`; `execute` is not
-        // used because it needs the whole of `self`.
-        begin(&self.database, &mut self.in_transaction)
-            .and_then(|()| {
-                self.database
-                    .prepare_cached(INSERT_TILE)?
-                    .execute(values)
-                    .map(|_| ())
-            })
-            .map_err(|error| self.database_error(error))
+        let inserted = execute(
+            &self.database,
+            &mut self.group,
+            database::INSERT_TILE,
+            values,
+        );
+        inserted.map_err(|error| self.refused(error))
     }
 
-    fn execute(&mut self, sql: &str, values: impl rusqlite::Params) -> Result<(), RecordError> {
-        begin(&self.database, &mut self.in_transaction)
-            .and_then(|()| self.database.prepare_cached(sql)?.execute(values))
-            .map(|_| ())
-            .map_err(|error| self.database_error(error))
+    fn execute(&mut self, sql: &str, values: impl rusqlite::Params) -> Result<i64, RecordError> {
+        execute(&self.database, &mut self.group, sql, values).map_err(|error| self.refused(error))
     }
 
-    fn commit_if_due(&mut self) -> Result<(), RecordError> {
-        if self.last_commit.elapsed() >= COMMIT_INTERVAL {
-            self.commit()?;
+    /// What to do when a statement fails: SQLite may have rolled back
+    /// everything that waits with it, as it does when the disk is full.
+    fn refused(&mut self, error: rusqlite::Error) -> RecordError {
+        if self.database.is_autocommit() {
+            self.lose_group();
         }
-        Ok(())
+        RecordError::write(&self.path)(error)
     }
 
-    fn commit(&mut self) -> Result<(), RecordError> {
-        self.last_commit = Instant::now();
-        let synced = self.images.sync();
-        if !std::mem::take(&mut self.in_transaction) {
-            return synced;
-        }
-        if let Err(error) = self.database.execute_batch("COMMIT") {
-            // A full disk may have rolled the transaction back already; either
-            // way the next insert must be able to begin a new one.
+    /// Rolls back what waits and counts it as lost.
+    fn lose_group(&mut self) {
+        if !self.database.is_autocommit() {
+            // When even this fails, the next statement will say so.
             let _ = self.database.execute_batch("ROLLBACK");
-            return Err(self.database_error(error));
         }
-        synced
-    }
-
-    fn database_error(&self, error: rusqlite::Error) -> RecordError {
-        RecordError::Database {
-            path: database_path(&self.folder),
-            error,
-        }
+        self.images.discard();
+        let lost = std::mem::take(&mut self.group).rows;
+        self.recorded.tiles_lost += lost.tiles;
+        self.recorded.gaps_lost += lost.gaps;
     }
 }
 
-const INSERT_TILE: &str = "INSERT INTO tile (piece, row, \"column\", first_line, metres, millimetres, \
-     encoder, lines, state, reason, class, probability, probabilities, image, latency_ms, settled) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
-
-/// The database of a record folder.
-pub fn database_path(folder: &Path) -> PathBuf {
-    folder.join("record.sqlite")
-}
-
-fn begin(database: &Connection, in_transaction: &mut bool) -> rusqlite::Result<()> {
-    if !*in_transaction || database.is_autocommit() {
+/// Runs a statement within the group's transaction; gives the id of the row
+/// that it inserted.
+fn execute(
+    database: &Connection,
+    group: &mut Group,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> rusqlite::Result<i64> {
+    if database.is_autocommit() {
         database.execute_batch("BEGIN IMMEDIATE")?;
-        *in_transaction = true;
     }
-    Ok(())
-}
-
-fn begin_run(
-    path: &Path,
-    description: &RunDescription,
-) -> rusqlite::Result<(Connection, i64, i64)> {
-    let database = Connection::open(path)?;
-    database.pragma_update(None, "journal_mode", "WAL")?;
-    database.pragma_update(None, "synchronous", "NORMAL")?;
-    database.pragma_update(None, "foreign_keys", "ON")?;
-    database.busy_timeout(Duration::from_secs(5))?;
-    database.execute_batch(SCHEMA)?;
-    database.execute(
-        "INSERT INTO run (started, status, program, station, station_toml, engine, model_name, \
-         model_sha256, card, lines_per_metre, mm_per_pixel) \
-         VALUES (?1, 'running', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        params![
-            now(),
-            concat!("millsight ", env!("CARGO_PKG_VERSION")),
-            description.station,
-            description.station_toml,
-            serde_json::to_string(&description.engine).unwrap_or_default(),
-            description.model.name,
-            description.model.sha256,
-            serde_json::to_string(&description.card).unwrap_or_default(),
-            description.geometry.lines_per_metre,
-            description.geometry.mm_per_pixel,
-        ],
-    )?;
-    let run = database.last_insert_rowid();
-    database.execute(
-        "INSERT INTO piece (run, name, started) VALUES (?1, ?2, ?3)",
-        params![run, description.piece, now()],
-    )?;
-    let piece = database.last_insert_rowid();
-    Ok((database, run, piece))
-}
-
-/// The present moment, RFC 3339 in UTC.
-fn now() -> String {
-    jiff::Timestamp::now().to_string()
+    group.begun.get_or_insert_with(Instant::now);
+    database.prepare_cached(sql)?.execute(values)?;
+    Ok(database.last_insert_rowid())
 }

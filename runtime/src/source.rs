@@ -8,7 +8,9 @@ pub mod simulator;
 pub mod strip_image;
 pub mod tile_folder;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Consecutive lines as a source hands them out, borrowed from its buffer.
@@ -66,6 +68,12 @@ pub trait Source: Send {
         None
     }
 
+    /// The files that the lines come from, where each gives
+    /// [`TILE_SIZE`](millsight_firmware_config::TILE_SIZE) of them.
+    fn files(&self) -> &[PathBuf] {
+        &[]
+    }
+
     /// The next event; waits for a camera, but not for a line rate
     /// (see [`pace::Pacer`]).
     ///
@@ -73,6 +81,23 @@ pub trait Source: Send {
     /// When the source is damaged or gone. Lines that were yielded before
     /// stay valid.
     fn next_event(&mut self) -> Result<Event<'_>, SourceError>;
+}
+
+/// The first bytes of a file, as many as tell what it is; fewer when there are
+/// no more.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn beginning(path: &Path) -> Result<Vec<u8>, SourceError> {
+    let read = || {
+        let mut first = Vec::new();
+        File::open(path)?.take(8).read_to_end(&mut first)?;
+        Ok(first)
+    };
+    read().map_err(|error| SourceError::Read {
+        path: path.to_path_buf(),
+        error,
+    })
 }
 
 /// Why a source cannot start or go on.
@@ -108,6 +133,17 @@ pub enum SourceError {
         /// Byte offset of the damaged part; for compressed images the number
         /// of decoded bytes.
         byte: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file's own checksums say that it is damaged, but not where.
+    #[error(
+        "{path} does not pass its own check: {reason}; \
+         its lines were used, but some are not as they were taken: export the strip again"
+    )]
+    Unverified {
+        /// The file.
+        path: PathBuf,
         /// What is wrong.
         reason: String,
     },

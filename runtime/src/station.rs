@@ -8,9 +8,9 @@ use millsight_firmware_config::{self as config, Pace, ScanDirection, Source as C
 
 use crate::source::recording::{MAGIC, RecordingSource};
 use crate::source::simulated::SimulatedSource;
-use crate::source::strip_image::StripImageSource;
+use crate::source::strip_image::{ImageKind, StripImageSource};
 use crate::source::tile_folder::TileFolderSource;
-use crate::source::{Source, SourceError};
+use crate::source::{self, Source, SourceError};
 
 /// The model that is shipped inside the program.
 const SHIPPED_MODEL: &[u8] = include_bytes!("../../models/millsight-vit.onnx");
@@ -59,62 +59,65 @@ impl Geometry {
 /// Opens the source that a station names.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// When it cannot be opened, or its lines are so long that the rows that may
+/// wait do not fit into memory.
 pub fn open_source(station: &Station) -> Result<Box<dyn Source>, SourceError> {
     match &station.source {
         Config::Simulator { .. } => Ok(Box::new(SimulatedSource::new(station)?)),
-        Config::Replay { path, .. } => open_replay(path, station.camera.line_rate_hz),
+        Config::Replay { path, .. } => {
+            let source = open_replay(path, &station.camera)?;
+            check_memory(path, source.pixels_per_line(), station.deadlines.queue_rows)?;
+            Ok(source)
+        }
     }
 }
 
-/// Opens a recording, a strip image or a folder of tiles.
-///
-/// # Errors
-/// When it cannot be read or is none of these.
-pub fn open_replay(path: &Path, line_rate: f64) -> Result<Box<dyn Source>, SourceError> {
-    if path.is_dir() {
-        return Ok(Box::new(TileFolderSource::open(path, line_rate)?));
-    }
-    if begins_like_a_recording(path)? {
-        return Ok(Box::new(RecordingSource::open(path)?));
-    }
-    let is_image = path.extension().is_some_and(|extension| {
-        ["png", "tif", "tiff", "bmp", "jpg", "jpeg"]
-            .iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    });
-    if is_image {
-        return Ok(Box::new(StripImageSource::open(path, line_rate)?));
+/// The rule that a station keeps for its camera, for lines of another width.
+fn check_memory(path: &Path, width: usize, queue_rows: usize) -> Result<(), SourceError> {
+    let row = width as u64 * config::TILE_SIZE as u64;
+    let bytes = row.saturating_mul(queue_rows as u64);
+    if bytes <= config::MAXIMUM_QUEUE_BYTES {
+        return Ok(());
     }
     Err(SourceError::Unsuitable {
         path: path.to_path_buf(),
-        reason:
-            "it is neither a recording nor a PNG, TIFF, BMP or JPEG image nor a folder of tiles; \
-                 make one with `millsight simulate --strip FILE --metres 5`"
-                .into(),
+        reason: format!(
+            "its lines have {width} pixels, of which {queue_rows} waiting rows of tiles take \
+             {} MiB of memory, more than the {} MiB allowed; lower `deadlines.queue_rows` of its \
+             station to at most {}",
+            bytes >> 20,
+            config::MAXIMUM_QUEUE_BYTES >> 20,
+            config::MAXIMUM_QUEUE_BYTES / row
+        ),
     })
 }
 
-fn begins_like_a_recording(path: &Path) -> Result<bool, SourceError> {
-    use std::io::Read;
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut first = Vec::new();
-        std::fs::File::open(path)?
-            .take(MAGIC.len() as u64)
-            .read_to_end(&mut first)?;
-        Ok(first)
-    };
-    let first = read().map_err(|error| SourceError::Read {
-        path: path.to_path_buf(),
-        error,
-    })?;
-    if first.is_empty() {
-        return Err(SourceError::Unsuitable {
-            path: path.to_path_buf(),
-            reason: "the file is empty".into(),
-        });
+/// Opens a recording, a strip image or a folder of tiles: what a file is, its
+/// first bytes say. `camera` is the one that took it.
+///
+/// # Errors
+/// When it cannot be read or is none of these.
+pub fn open_replay(path: &Path, camera: &config::Camera) -> Result<Box<dyn Source>, SourceError> {
+    if path.is_dir() {
+        return Ok(Box::new(TileFolderSource::open(path, camera)?));
     }
-    Ok(first == MAGIC)
+    let beginning = source::beginning(path)?;
+    if beginning == MAGIC {
+        return Ok(Box::new(RecordingSource::open(path)?));
+    }
+    if let Some(kind) = ImageKind::of(&beginning) {
+        return Ok(Box::new(StripImageSource::open(path, kind, camera)?));
+    }
+    Err(SourceError::Unsuitable {
+        path: path.to_path_buf(),
+        reason: if beginning.is_empty() {
+            "the file is empty".into()
+        } else {
+            "it is neither a recording nor a PNG or TIFF image nor a folder of tiles; \
+             make one with `millsight simulate --strip FILE --metres 5`"
+                .into()
+        },
+    })
 }
 
 /// Lines per second to which the source is held; `None`: as fast as possible.
@@ -186,6 +189,19 @@ pub fn data_folder(name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waiting_rows_of_long_lines_must_fit_into_memory() {
+        let path = Path::new("wide.lines");
+        assert!(check_memory(path, 16_384, 512).is_ok());
+        let message = check_memory(path, 16_384, 1024)
+            .err()
+            .map(|e| e.to_string());
+        let message = message.unwrap_or_default();
+        for part in ["wide.lines", "8192 MiB", "at most 512"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
 
     #[test]
     fn positions_across_follow_the_scan_direction() {

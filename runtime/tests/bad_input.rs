@@ -6,21 +6,13 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
-use support::{adds_up, fails_with, millsight, run, strip_png, text};
+use support::{Running, adds_up, fails_with, run, says_when_it_fails, strip_png, text, wait_until};
 
-/// Replaces a ready station's text and writes it.
+/// The demo station with its text changed.
 fn station(path: &Path, edit: impl Fn(String) -> String) {
-    let output = millsight()
-        .args(["config", "show", "demo"])
-        .output()
-        .unwrap();
-    let ready = String::from_utf8(output.stdout).unwrap();
-    let edited = edit(ready.clone());
-    assert_ne!(ready, edited, "the edit must change the station");
-    fs::write(path, edited).unwrap();
+    support::station(path, "demo", edit);
 }
 
 #[test]
@@ -46,14 +38,15 @@ fn files_that_are_empty_or_something_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     fs::write(path("empty.png"), b"").unwrap();
+    fs::write(path("empty.lines"), b"").unwrap();
     fs::write(path("notes.txt"), b"these are no lines").unwrap();
     fs::write(path("empty.onnx"), b"").unwrap();
     fs::write(path("text.onnx"), b"this is not a model").unwrap();
     strip_png(&path("tile.png"), 512, 512);
-    fails_with(
-        &["replay", text(&path("empty.png"))],
-        &["empty.png", "empty"],
-    );
+    for name in ["empty.png", "empty.lines"] {
+        fails_with(&["replay", text(&path(name))], &[name, "file is empty"]);
+    }
+    fails_with(&["classify", text(&path("empty.png"))], &["empty.png"]);
     fails_with(
         &["replay", text(&path("notes.txt"))],
         &["notes.txt", "neither", "millsight simulate"],
@@ -189,30 +182,19 @@ fn a_provider_that_cannot_start_is_an_error_unless_fallback_is_allowed() {
 #[test]
 fn a_folder_that_cannot_be_read() {
     use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
+    let folder = support::open_folder();
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
     strip_png(&closed.join("a.png"), 512, 512);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-    // The superuser reads every folder; then an empty one must do.
-    if fs::read_dir(&closed).is_ok() {
-        let empty = folder.path().join("empty");
-        fs::create_dir(&empty).unwrap();
-        fails_with(&["replay", text(&empty)], &["empty", "no image"]);
-    } else {
-        fails_with(&["replay", text(&closed)], &["closed", "cannot read"]);
-    }
+    says_when_it_fails(
+        support::ordinary_user(folder.path()).args(["replay", text(&closed)]),
+        &["closed", "cannot read", "check that"],
+    );
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
-}
-
-/// A program that runs until the test is over.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    fails_with(&["replay", text(&empty)], &["empty", "no image"]);
 }
 
 #[test]
@@ -225,21 +207,11 @@ fn two_runtimes_on_one_record_folder() {
             .replace("metres = 4.9152", "metres = 100")
     });
     let arguments = ["run", "--station", text(&path), "--out", text(&record)];
-    let first = millsight()
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let first = Running(first);
-    let start = Instant::now();
-    while !record.join("record.sqlite").exists() {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the first never began"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let first = Running::start(&arguments);
+    wait_until("the first runs", || {
+        let database = record.join("record.sqlite");
+        database.exists() && !support::exported(&record, "run").is_empty()
+    });
     let holder = format!("process {}", first.0.id());
     fails_with(&arguments, &["record", "in use", &holder]);
 }
@@ -277,6 +249,9 @@ fn a_disk_that_is_full_while_recording() {
         text(&record),
     ]);
     let output = command.output().unwrap();
+    // The record is read before its disk goes.
+    let tiles = support::exported(&record, "tile");
+    let runs = support::exported(&record, "run");
     if mounted {
         let unmounted = std::process::Command::new("umount")
             .arg("-l")
@@ -293,9 +268,17 @@ fn a_disk_that_is_full_while_recording() {
         "a full disk must not stop the inspection"
     );
     let problems = summary["problems"].to_string();
-    for part in ["not recorded", "record", "space"] {
+    for part in ["not recorded", "record", "space", "lost from the record"] {
         assert!(problems.contains(part), "{problems}");
     }
+    let number = |name: &str| summary["recorded"][name].as_u64().unwrap();
+    let with_material = 256 - summary["tiles"]["background"].as_u64().unwrap();
+    assert_eq!(number("tiles") + number("tiles_lost"), with_material);
+    assert!(number("tiles_lost") + number("images_lost") > 0);
+    assert_eq!(runs.len(), 1);
+    assert_eq!(tiles.len() as u64, number("tiles"));
+    let images = tiles.iter().filter(|tile| tile["image"].is_string());
+    assert_eq!(images.count() as u64, number("images"));
 }
 
 /// Mounts a file system of 2 MiB; false where that is not allowed.
@@ -306,55 +289,4 @@ fn millsight_mount(path: &Path) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
-}
-
-#[test]
-fn a_crash_leaves_a_readable_record() {
-    let folder = tempfile::tempdir().unwrap();
-    let record = folder.path().join("record");
-    let path = folder.path().join("line.toml");
-    station(&path, |text| {
-        text.replace("metres = 4.9152", "metres = 100")
-            .replace("keep_images = \"flagged\"", "keep_images = \"all\"")
-    });
-    let run = millsight()
-        .args(["run", "--station", text(&path), "--out", text(&record)])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut run = Running(run);
-    let export = || {
-        let output = millsight()
-            .args(["record", "export", text(&record)])
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
-        lines.collect::<Vec<serde_json::Value>>()
-    };
-    let start = Instant::now();
-    let tiles =
-        |lines: &[serde_json::Value]| lines.iter().filter(|line| line["record"] == "tile").count();
-    while tiles(&export()) < 64 {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "nothing was recorded"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    // SIGKILL: the program has no chance to tidy up.
-    run.0.kill().unwrap();
-    run.0.wait().unwrap();
-    let lines = export();
-    assert!(tiles(&lines) >= 64);
-    let status = lines.iter().find(|line| line["record"] == "run").unwrap();
-    assert_eq!(
-        status["status"], "running",
-        "an unfinished run must not look finished"
-    );
-    for tile in lines.iter().filter(|line| line["record"] == "tile") {
-        let image = image::open(record.join(tile["image"].as_str().unwrap())).unwrap();
-        assert_eq!((image.width(), image.height()), (512, 512));
-    }
 }

@@ -146,7 +146,9 @@ fn a_corrupted_recording_says_where() {
     let (code, summary, _) = replay(&[text(&strip)]);
     assert_eq!(code, 1);
     adds_up(&summary);
-    assert_eq!(summary["lines"]["in"], 512);
+    // The block is left out, and the blocks behind it are judged.
+    assert_eq!(summary["lines"]["in"], 2000 - 512);
+    assert_eq!(summary["lines"]["missing"], 512);
     let problem = summary["problems"][0].as_str().unwrap();
     for part in ["coil.lines", "line 512", "checksum"] {
         assert!(problem.contains(part), "{problem}");

@@ -8,8 +8,8 @@ mod progress;
 mod train;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use miette::{IntoDiagnostic, Result};
-use millsight_export::command_line;
+use miette::Result;
+use millsight_export::{command_line, output};
 
 /// Train a classifier for steel tiles, from labelled images to a model file.
 ///
@@ -21,8 +21,8 @@ use millsight_export::command_line;
 ///   millsight-train evaluate --run RUN
 ///   millsight-train export --run RUN --out model.onnx
 ///
-/// The model file then runs on the line: `millsight run --station ... ` or
-/// `millsight classify IMAGE --model model.onnx`.
+/// The model file then runs on the line: `millsight run --station FILE` with
+/// `model.file` in the station, or `millsight classify IMAGE --model model.onnx`.
 #[derive(Debug, Parser)]
 #[command(
     name = "millsight-train",
@@ -30,7 +30,13 @@ use millsight_export::command_line;
     verbatim_doc_comment,
     max_term_width = 100
 )]
-#[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage.")]
+#[command(after_help = "\
+Tiles to try it with, without a mill:
+  millsight simulate --tiles 4000 --out steel --shares balanced
+
+`millsight-train COMMAND --help` explains each command with examples.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,8 +52,11 @@ enum Command {
     Export(export::ExportArgs),
     /// Print a completion script for a shell.
     ///
-    /// For bash: `millsight-train completions bash >
-    /// ~/.local/share/bash-completion/completions/millsight-train`
+    /// With it the shell completes commands and options of `millsight-train`.
+    #[command(after_help = "\
+Example:
+  millsight-train completions bash \\
+    > ~/.local/share/bash-completion/completions/millsight-train")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -63,7 +72,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
         Command::Completions { shell } => {
-            command_line::print_completions(shell, Cli::command()).into_diagnostic()
+            let script = command_line::completions(shell, Cli::command());
+            output::write(|out| out.write_all(script.as_bytes()))?;
+            Ok(())
         }
     }
 }
@@ -91,5 +102,14 @@ mod tests {
     fn bash_completes_the_options_of_every_command() {
         let missing = command_line::commands_without_completion(Cli::command());
         assert_eq!(missing, [""; 0]);
+    }
+
+    /// The help of every command as a terminal of 80 columns shows it. What a
+    /// newcomer reads is looked at before it is accepted.
+    #[test]
+    fn long_help() {
+        let mut help = String::new();
+        command_line::collect_help(Cli::command(), &mut help);
+        insta::assert_snapshot!("help", help);
     }
 }

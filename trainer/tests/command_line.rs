@@ -196,10 +196,54 @@ fn wrong_usage_has_code_2() {
 }
 
 #[test]
-fn completions_name_the_commands() {
-    program()
-        .args(["completions", "bash"])
-        .assert()
-        .success()
-        .stdout(contains("evaluate"));
+fn bash_completions_know_the_options_of_every_command() {
+    let output = program().args(["completions", "bash"]).output().unwrap();
+    let script = String::from_utf8(output.stdout).unwrap();
+    for command in [
+        "index",
+        "split",
+        "train",
+        "evaluate",
+        "export",
+        "completions",
+    ] {
+        // The script first names the command it has found, then looks up its
+        // options by that name.
+        let found = script
+            .lines()
+            .skip_while(|line| line.trim() != format!("millsight__train,{command})"))
+            .nth(1)
+            .unwrap();
+        let name = found
+            .trim()
+            .strip_prefix("cmd=\"")
+            .unwrap()
+            .trim_end_matches('"');
+        assert!(script.contains(&format!("        {name})\n")), "{name}");
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let program = || std::process::Command::new(env!("CARGO_BIN_EXE_millsight-train"));
+    let data = tiles::folder(&[("no_defect", 2), ("cracks", 1)], 32);
+    let folder = data.path().display().to_string();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    for arguments in [&["completions", "bash"][..], &["index", &folder]] {
+        let gone = program()
+            .args(arguments)
+            .stdout(writer.try_clone().unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(gone.status.code(), Some(0), "{arguments:?}");
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let full = program().args(arguments).stdout(full).output().unwrap();
+        assert_eq!(full.status.code(), Some(1), "{arguments:?}");
+        let message = String::from_utf8(full.stderr).unwrap();
+        assert!(message.contains("standard output"), "{message}");
+    }
 }

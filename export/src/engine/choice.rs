@@ -54,7 +54,8 @@ pub struct EngineRequest {
     /// `fallback` is set.
     pub providers: Vec<Provider>,
     /// Whether the next provider, and at last the embedded engine, may stand
-    /// in for one that does not start.
+    /// in for what was asked for but does not start: a provider, or ONNX
+    /// Runtime itself.
     pub fallback: bool,
 }
 
@@ -94,6 +95,19 @@ pub fn start(
     request: &EngineRequest,
     workers: usize,
 ) -> Result<Started, EngineError> {
+    start_for(model, request, |_| workers)
+}
+
+/// Starts engines for a model as [`start`] does; `workers` tells how many
+/// (at least one) when it is known which engine and provider have started.
+///
+/// # Errors
+/// When what was asked for cannot start and nothing may stand in for it.
+pub fn start_for(
+    model: &ModelFile,
+    request: &EngineRequest,
+    workers: impl Fn(&EngineIdentity) -> usize,
+) -> Result<Started, EngineError> {
     let mut notices = Vec::new();
     let found = match request.choice {
         EngineChoice::Embedded => None,
@@ -103,52 +117,53 @@ pub fn start(
     if providers.is_empty() {
         providers = &[Provider::Cpu];
     }
-    let Some(path) = found else {
-        let asked = providers[0];
-        if asked != Provider::Cpu {
-            let error = EngineError::EmbeddedProvider { provider: asked };
-            if !request.fallback {
-                return Err(error);
+    if let Some(path) = found {
+        for &provider in providers {
+            match engines(&workers, || OnnxRuntime::load(model, &path, provider)) {
+                Ok(engines) => return Ok(Started { engines, notices }),
+                Err(error) if request.fallback => notices.push(error.to_string()),
+                Err(error) => return Err(error),
             }
-            notices.push(error.to_string());
         }
-        return started(workers, notices, || {
-            Ok(Box::new(Embedded::load(model)?) as Box<dyn Engine>)
-        });
-    };
-    for (index, &provider) in providers.iter().enumerate() {
-        let attempt = started(workers, Vec::new(), || {
-            Ok(Box::new(OnnxRuntime::load(model, &path, provider)?) as Box<dyn Engine>)
-        });
-        match attempt {
-            Ok(mut started) => {
-                started.notices.splice(0..0, notices);
-                return Ok(started);
-            }
-            Err(error) if request.fallback && index + 1 < providers.len() => {
-                notices.push(error.to_string());
-            }
-            Err(error) => return Err(error),
+    } else if providers[0] != Provider::Cpu {
+        let error = EngineError::EmbeddedProvider {
+            provider: providers[0],
+        };
+        if !request.fallback {
+            return Err(error);
         }
+        notices.push(error.to_string());
     }
-    Err(EngineError::NoLibrary {
-        searched: library::searched_folders(),
-    })
+    match engines(&workers, || Embedded::load(model)) {
+        Ok(engines) => {
+            if !notices.is_empty() {
+                notices.push("the embedded engine stands in; it runs on the processor".into());
+            }
+            Ok(Started { engines, notices })
+        }
+        Err(error) if notices.is_empty() => Err(error),
+        Err(error) => Err(EngineError::NothingStarts {
+            reasons: format!("{}; at last, {error}", notices.join("; ")),
+        }),
+    }
 }
 
-fn started(
-    workers: usize,
-    notices: Vec<String>,
-    load: impl Fn() -> Result<Box<dyn Engine>, EngineError>,
-) -> Result<Started, EngineError> {
-    let engines = (0..workers.max(1))
-        .map(|_| load())
-        .collect::<Result<_, _>>()?;
-    Ok(Started { engines, notices })
+fn engines<E: Engine + 'static>(
+    workers: impl Fn(&EngineIdentity) -> usize,
+    load: impl Fn() -> Result<E, EngineError>,
+) -> Result<Vec<Box<dyn Engine>>, EngineError> {
+    let first = load()?;
+    let workers = workers(first.identity());
+    let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(first)];
+    for _ in 1..workers {
+        engines.push(Box::new(load()?));
+    }
+    Ok(engines)
 }
 
 /// The first candidate that states a version. A library that the user named
-/// must be usable; others that are not are passed over with a notice.
+/// must be usable unless something may stand in for it; others that are not
+/// are passed over with a notice.
 fn usable_library(
     request: &EngineRequest,
     notices: &mut Vec<String>,
@@ -161,16 +176,24 @@ fn usable_library(
             })
         }) {
             Ok(()) => return Ok(Some(candidate.path)),
-            Err(error) if request.library.as_ref() == Some(&candidate.path) => return Err(error),
+            Err(error)
+                if !request.fallback && request.library.as_ref() == Some(&candidate.path) =>
+            {
+                return Err(error);
+            }
             Err(error) => notices.push(error.to_string()),
         }
     }
-    match request.choice {
-        EngineChoice::OnnxRuntime => Err(EngineError::NoLibrary {
+    if request.choice == EngineChoice::OnnxRuntime {
+        let error = EngineError::NoLibrary {
             searched: library::searched_folders(),
-        }),
-        EngineChoice::Auto | EngineChoice::Embedded => Ok(None),
+        };
+        if !request.fallback {
+            return Err(error);
+        }
+        notices.push(error.to_string());
     }
+    Ok(None)
 }
 
 /// Whether this program can drive a version of ONNX Runtime.

@@ -121,17 +121,22 @@ impl<'a> ImageView<'a> {
         &self.pixels[y * self.row_stride..][..self.width * self.channels]
     }
 
-    /// Brightness of an RGB image, as Pillow's `convert("L")` computes it
-    /// (ITU-R 601-2 in fixed point, rounded).
+    /// The [`brightness`] of the pixels of an RGB image.
     pub(super) fn luma_into(&self, luma: &mut Vec<u8>) {
         luma.clear();
         for y in 0..self.height {
-            luma.extend(self.row(y).chunks_exact(3).map(|pixel| {
-                let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-                ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16) as u8
-            }));
+            let pixels = self.row(y).chunks_exact(3);
+            luma.extend(pixels.map(|pixel| brightness([pixel[0], pixel[1], pixel[2]])));
         }
     }
+}
+
+/// Brightness of a red, green and blue pixel, as Pillow's `convert("L")`
+/// computes it (ITU-R 601-2 in fixed point, rounded).
+#[inline]
+pub fn brightness(pixel: [u8; 3]) -> u8 {
+    let [red, green, blue] = pixel.map(u32::from);
+    ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16) as u8
 }
 
 /// Numbers that describe no image.

@@ -5,9 +5,10 @@ use crate::figures::{ceil, figures};
 use crate::inference::{EngineChoice, Provider};
 use crate::relations::{Finding, LINE_RATE, error, warning};
 use crate::retention::KeepImages;
+use crate::source::{MINIMUM_SIMULATED_LINE_RATE_HZ, Source};
 use crate::station::Station;
 
-/// Most bytes of tiles that may wait: 4 GiB.
+/// Most bytes of tiles that may be in memory: 4 GiB.
 pub const MAXIMUM_QUEUE_BYTES: u64 = 4 << 30;
 
 /// Shortest time, in seconds, in which filling the disk budget goes unremarked.
@@ -16,6 +17,17 @@ const BRIEF_RECORDING_S: f64 = 3600.0;
 const PIXELS: &str = "camera.pixels_per_line";
 const QUEUE: &str = "deadlines.queue_rows";
 const PROVIDERS: &str = "engine.providers";
+const METRES: &str = "source.metres";
+
+/// The class that means "nothing wrong here"; a model's card must have it.
+const NO_DEFECT: &str = "no_defect";
+
+/// Whether a text can name a piece: it can be shown on one line, and whoever
+/// exports a piece can name a file after it.
+pub fn is_piece_id(text: &str) -> bool {
+    let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
+    !text.trim().is_empty() && !text.contains(is_bad)
+}
 
 /// Names can be shown, and the piece id can stand in a file name.
 pub(crate) fn names(station: &Station) -> Vec<Finding> {
@@ -29,12 +41,12 @@ pub(crate) fn names(station: &Station) -> Vec<Finding> {
         ));
     }
     let piece = &station.material.piece_id;
-    let is_bad = |c: char| c.is_control() || c == '/' || c == '\\';
-    if piece.trim().is_empty() || piece.contains(is_bad) {
+    if !is_piece_id(piece) {
         findings.push(error(
             "material.piece_id",
             format!("`material.piece_id = {piece:?}` is no piece id"),
-            "Write visible characters without `/` and `\\`: files are named after the piece."
+            "Write visible characters without `/` and `\\`, so that a file can be named after \
+             the piece."
                 .to_owned(),
             vec![("material.piece_id", "not a piece id".to_owned())],
         ));
@@ -42,23 +54,26 @@ pub(crate) fn names(station: &Station) -> Vec<Finding> {
     findings
 }
 
-/// The tiles that wait fit into memory.
+/// The tiles that wait, are judged or are recorded fit into memory.
 pub(crate) fn queue_size(station: &Station) -> Vec<Finding> {
-    let bytes = station.queue_bytes();
+    let bytes = station.buffer_bytes();
     if bytes <= MAXIMUM_QUEUE_BYTES {
         return vec![];
     }
     let gib = |bytes: u64| figures(bytes as f64 / (1u64 << 30) as f64);
     let row = station.camera.pixels_per_line as u64 * TILE_SIZE as u64;
     let rows = station.deadlines.queue_rows;
+    let others = station.rows_beside_the_queue();
+    let most = (MAXIMUM_QUEUE_BYTES / row).saturating_sub(others as u64);
     vec![error(
         QUEUE,
         format!(
-            "`{QUEUE} = {rows}` takes {} GiB of memory, more than the {} GiB allowed",
+            "`{QUEUE} = {rows}` and {others} rows that are judged or recorded take {} GiB of \
+             memory, more than the {} GiB allowed",
             gib(bytes),
             gib(MAXIMUM_QUEUE_BYTES)
         ),
-        format!("Lower `{QUEUE}` to at most {}.", MAXIMUM_QUEUE_BYTES / row),
+        format!("Lower `{QUEUE}` to at most {most}."),
         vec![
             (QUEUE, format!("{rows} rows")),
             (
@@ -144,6 +159,83 @@ pub(crate) fn model_files(station: &Station) -> Vec<Finding> {
         )],
         _ => vec![],
     }
+}
+
+/// The simulator draws at the camera's line rate, and at least one line.
+pub(crate) fn simulator(station: &Station) -> Vec<Finding> {
+    let Source::Simulator { metres, .. } = station.source else {
+        return vec![];
+    };
+    let mut findings = Vec::new();
+    let rate = station.camera.line_rate_hz;
+    let least = MINIMUM_SIMULATED_LINE_RATE_HZ;
+    if rate < least {
+        findings.push(error(
+            LINE_RATE,
+            format!(
+                "`{LINE_RATE} = {rate}` is too slow for the simulator, which draws at least \
+                 {least} lines per second"
+            ),
+            format!("Raise `{LINE_RATE}` to at least {least}, or choose another source."),
+            vec![
+                (LINE_RATE, format!("{rate} lines per second")),
+                ("source.kind", "draws steel".to_owned()),
+            ],
+        ));
+    }
+    let lines_per_metre = station.lines_per_metre(station.material.speed_m_per_s.nominal);
+    if metres * lines_per_metre < 1.0 {
+        findings.push(error(
+            METRES,
+            format!(
+                "`{METRES} = {metres}` is shorter than a line: {} lines per metre",
+                figures(lines_per_metre)
+            ),
+            format!(
+                "Raise `{METRES}` to at least {}.",
+                ceil(1.0 / lines_per_metre)
+            ),
+            vec![
+                (METRES, format!("{metres} m")),
+                (
+                    LINE_RATE,
+                    format!("{} m per line", figures(1.0 / lines_per_metre)),
+                ),
+            ],
+        ));
+    }
+    findings
+}
+
+/// Thresholds are of defects.
+pub(crate) fn thresholds(station: &Station) -> Vec<Finding> {
+    let Some(threshold) = station.thresholds.get(NO_DEFECT) else {
+        return vec![];
+    };
+    let key = "thresholds.no_defect";
+    vec![error(
+        key,
+        format!("`{key} = {threshold}` has no meaning: `{NO_DEFECT}` is never flagged"),
+        "Remove the line. To flag less, raise the thresholds of the defect classes.".to_owned(),
+        vec![(key, "is never flagged".to_owned())],
+    )]
+}
+
+/// What nobody has judged can be looked at later; doubtful otherwise.
+pub(crate) fn kept_images(station: &Station) -> Vec<Finding> {
+    if station.recording.keep_images != KeepImages::None {
+        return vec![];
+    }
+    let key = "recording.keep_images";
+    vec![warning(
+        key,
+        format!(
+            "`{key} = \"none\"` keeps no image of unjudged tiles: what nobody has looked at \
+             cannot be looked at later"
+        ),
+        format!("Write `{key} = \"flagged\"`."),
+        vec![(key, "keeps no image".to_owned())],
+    )]
 }
 
 /// Material detection can find background; doubtful otherwise.

@@ -1,6 +1,6 @@
 //! Relations between speed, line rate, exposure and deadlines.
 
-use crate::camera::{TILE_SIZE, Trigger};
+use crate::camera::{MAXIMUM_LINES_PER_METRE, MINIMUM_LINES_PER_METRE, TILE_SIZE, Trigger};
 use crate::figures::{ROUNDING, ceil, figures, floor};
 use crate::relations::{Finding, LINE_RATE, error, warning};
 use crate::station::Station;
@@ -98,6 +98,46 @@ pub(crate) fn encoder(station: &Station) -> Vec<Finding> {
                 format!("× {lines_per_metre} lines per metre"),
             ),
             (SPEED_MAX, format!("{speed} m/s")),
+        ],
+    )]
+}
+
+/// Lines of a free camera lie neither too close together nor too far apart;
+/// those of an encoder are bounded by its own key.
+pub(crate) fn line_spacing(station: &Station) -> Vec<Finding> {
+    if station.camera.trigger != Trigger::FreeRunning {
+        return vec![];
+    }
+    let rate = station.camera.line_rate_hz;
+    let speed = station.material.speed_m_per_s.nominal;
+    let (least, most) = (MINIMUM_LINES_PER_METRE, MAXIMUM_LINES_PER_METRE);
+    let lines = station.lines_per_metre(speed);
+    let remedy = if lines > most * (1.0 + ROUNDING) {
+        format!(
+            "Lower `{LINE_RATE}` to at most {}, or raise `{SPEED_NOMINAL}` to at least {}.",
+            floor(most * speed),
+            ceil(rate / most)
+        )
+    } else if lines < least * (1.0 - ROUNDING) {
+        format!(
+            "Raise `{LINE_RATE}` to at least {}, or lower `{SPEED_NOMINAL}` to at most {}.",
+            ceil(least * speed),
+            floor(rate / least)
+        )
+    } else {
+        return vec![];
+    };
+    vec![error(
+        LINE_RATE,
+        format!(
+            "`{LINE_RATE} = {rate}` at {speed} m/s makes {} lines per metre; possible are {least} \
+             to {most}",
+            figures(lines)
+        ),
+        remedy,
+        vec![
+            (LINE_RATE, format!("{rate} lines per second")),
+            (SPEED_NOMINAL, format!("{speed} m/s")),
         ],
     )]
 }

@@ -4,6 +4,7 @@
 
 mod files;
 mod keys;
+mod limits;
 mod ranges;
 mod relations;
 mod rendering;

@@ -42,7 +42,7 @@ Error:
     ·          ╰── not a piece id
  12 │ speed_m_per_s = { min = 1.5, nominal = 1.8, max = 2.0 }
     ╰────
-  help: Write visible characters without `/` and `\`: files are named after the piece.
+  help: Write visible characters without `/` and `\`, so that a file can be named after the piece.
 "#,
     );
 }
@@ -271,7 +271,8 @@ fn a_queue_fits_into_memory() {
   × the station `station.toml` cannot be used: 1 problem
 
 Error:
-  × `deadlines.queue_rows = 1024` takes 8 GiB of memory, more than the 4 GiB allowed
+  × `deadlines.queue_rows = 1024` and 40 rows that are judged or recorded take 8.313 GiB of
+  │ memory, more than the 4 GiB allowed
    ╭─[station.toml:5:1]
  4 │ line_rate_hz = 6000
  5 │ pixels_per_line = 16384
@@ -286,7 +287,7 @@ Error:
     ·         ╰── 1024 rows
  16 │
     ╰────
-  help: Lower `deadlines.queue_rows` to at most 512.
+  help: Lower `deadlines.queue_rows` to at most 472.
 "#,
     );
 }

@@ -95,8 +95,9 @@ Error:
  15 │
     ╰────
   help: Write true or false.
-        Meaning: Whether the next provider, or the embedded engine, may take over from one that
-        cannot start. When it is `false` the program stops with the reason.
+        Meaning: Whether the next provider, and at last the embedded engine, may take over from
+        one that cannot start; the summary of a run says so. When it is `false` the program stops
+        with the reason.
 "#,
     );
 }

@@ -278,3 +278,25 @@ keep_images = "all"
 "#,
     );
 }
+
+#[test]
+fn keeping_no_image_is_doubtful() {
+    assert_warning(
+        &[(
+            "[source]",
+            "[recording]\nkeep_images = \"none\"\n\n[source]",
+        )],
+        r#"
+  ⚠ `recording.keep_images = "none"` keeps no image of unjudged tiles: what nobody has looked at
+  │ cannot be looked at later
+    ╭─[station.toml:14:1]
+ 13 │ [recording]
+ 14 │ keep_images = "none"
+    · ──────────┬─────────
+    ·           ╰── keeps no image
+ 15 │
+    ╰────
+  help: Write `recording.keep_images = "flagged"`.
+"#,
+    );
+}

@@ -1,6 +1,5 @@
 //! `millsight classify`: verdicts for single images.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use miette::{IntoDiagnostic, WrapErr, miette};
 use millsight_export::card::ElementType;
 use millsight_export::engine::{self, Batch, Engine, EngineRequest};
 use millsight_export::model_file::ModelFile;
+use millsight_export::output::{self, OutputError};
 use millsight_export::preprocess::{self, Preprocessor};
 use serde_json::json;
 
@@ -19,12 +19,23 @@ use crate::station;
 /// Smallest side of an image in which a defect could be seen at all.
 const SMALLEST_SIDE: usize = 16;
 
-/// Arguments of `millsight classify`.
+/// Judge single images.
+///
+/// Each image is prepared as the model's card says and judged with the card's
+/// thresholds. Prints a line for each image: class, probability, path. One that
+/// cannot be read is reported, and the others are judged all the same.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints a line for each image: class, probability, path. With --json each line is an object \
-with path, class, flagged, probability, probabilities (by class) and scores (the network's \
-raw output).")]
+Examples:
+  millsight classify tile.png
+  millsight classify steel/cracks/*.png --model model.onnx
+  millsight classify tile.png --engine embedded --json
+
+With --json each line is an object with path, class, flagged, probability, \
+probabilities (by class) and scores (the network's raw output), or with path \
+and error.
+
+Exit codes: 0 all images were judged, 1 some were not.")]
 pub struct Arguments {
     /// Images of any size (PNG, JPEG, TIFF, BMP).
     #[arg(required = true, value_name = "IMAGE")]
@@ -58,9 +69,15 @@ pub fn classify(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
     let mut judge = Judge::new(&model, decider, engine);
     let mut failed = 0;
     for path in &arguments.images {
-        if let Err(report) = judge.image(path).and_then(|line| line.print(json)) {
-            failed += 1;
-            eprintln!("{report:?}");
+        match judge.image(path) {
+            Ok(line) => line.print(json)?,
+            Err(report) => {
+                failed += 1;
+                eprintln!("{report:?}");
+                if json {
+                    output::line(json!({"path": path, "error": reasons(&report)}))?;
+                }
+            }
         }
     }
     Ok(if failed == 0 {
@@ -72,6 +89,12 @@ pub fn classify(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
         );
         ExitCode::FAILURE
     })
+}
+
+/// A report in one line: what failed, and why.
+fn reasons(report: &miette::Report) -> String {
+    let reasons: Vec<String> = report.chain().map(ToString::to_string).collect();
+    reasons.join(": ")
 }
 
 struct Judge {
@@ -161,31 +184,28 @@ struct Line {
 }
 
 impl Line {
-    fn print(&self, json: bool) -> miette::Result<()> {
-        let mut out = io::stdout().lock();
-        let text = if json {
+    fn print(&self, json: bool) -> Result<(), OutputError> {
+        if json {
             let probabilities: serde_json::Map<_, _> = self
                 .probabilities
                 .iter()
                 .map(|(class, probability)| (class.clone(), json!(probability)))
                 .collect();
-            json!({
+            output::line(json!({
                 "path": self.path,
                 "class": self.class,
                 "flagged": self.flagged,
                 "probability": self.probability,
                 "probabilities": probabilities,
                 "scores": self.scores,
-            })
-            .to_string()
+            }))
         } else {
-            format!(
+            output::line(format_args!(
                 "{:<16} {:6.4}  {}",
                 self.class,
                 self.probability,
                 self.path.display()
-            )
-        };
-        writeln!(out, "{text}").into_diagnostic()
+            ))
+        }
     }
 }

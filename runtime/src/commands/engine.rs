@@ -8,6 +8,7 @@ use std::process::{Command as Process, ExitCode};
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr, miette};
 use millsight_export::engine::library;
+use millsight_export::output;
 use serde_json::json;
 use tempfile::TempDir;
 use zip::ZipArchive;
@@ -22,16 +23,44 @@ struct Wheel {
     sha256: &'static str,
 }
 
+/// Examples of `millsight engine`.
+pub const EXAMPLES: &str = "\
+Examples:
+  millsight engine install          ONNX Runtime for the processor
+  millsight engine install --gpu    the build with CUDA and TensorRT
+  millsight engine list             what is found, the preferred one first
+  millsight doctor                  what each engine does with the model";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  millsight engine list
+  millsight engine list --json
+
+With --json each line is an object: library, found_by, version, error.";
+
+const INSTALL_EXAMPLES: &str = "\
+Examples:
+  millsight engine install
+  millsight engine install --gpu
+
+Where there is no network, put libonnxruntime.so beside the program, or name it \
+with --library, `engine.library` in the station, or ORT_DYLIB_PATH.";
+
 /// Commands of `millsight engine`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the ONNX Runtime libraries that are found, in order of preference.
+    ///
+    /// The first that states a version which this program can drive is the one
+    /// that runs the model.
+    #[command(after_help = LIST_EXAMPLES)]
     List,
     /// Fetch ONNX Runtime from PyPI with pip into your data folder.
     ///
     /// Needs Python 3 with pip, but installs nothing into it: the wheel's
     /// shared library is unpacked into Millsight's own folder. The wheel is
     /// pinned by its SHA-256.
+    #[command(after_help = INSTALL_EXAMPLES)]
     Install {
         /// The build with CUDA and TensorRT (about 250 MB; needs NVIDIA's
         /// driver, CUDA and cuDNN to run).
@@ -48,9 +77,9 @@ pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
             let path = install(*gpu)?;
             let version = library::version(&path).into_diagnostic()?;
             if json {
-                println!("{}", json!({"library": path, "version": version}));
+                output::line(json!({"library": path, "version": version}))?;
             } else {
-                println!("ONNX Runtime {version}: {}", path.display());
+                output::line(format_args!("ONNX Runtime {version}: {}", path.display()))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -62,28 +91,25 @@ fn list(json: bool) -> miette::Result<ExitCode> {
     for candidate in &candidates {
         let version = library::version(&candidate.path);
         if json {
-            println!(
-                "{}",
-                json!({
-                    "library": candidate.path,
-                    "found_by": candidate.found_by,
-                    "version": version.as_ref().ok(),
-                    "error": version.as_ref().err().map(ToString::to_string),
-                })
-            );
+            output::line(json!({
+                "library": candidate.path,
+                "found_by": candidate.found_by,
+                "version": version.as_ref().ok(),
+                "error": version.as_ref().err().map(ToString::to_string),
+            }))?;
         } else {
             let said = version.unwrap_or_else(|error| error.to_string());
-            println!(
+            output::line(format_args!(
                 "{said:<10} {} ({})",
                 candidate.path.display(),
                 candidate.found_by
-            );
+            ))?;
         }
     }
     if candidates.is_empty() && !json {
-        println!(
-            "no ONNX Runtime found; the embedded engine is used. `millsight engine install` fetches one."
-        );
+        output::line(
+            "no ONNX Runtime found; the embedded engine is used. `millsight engine install` fetches one.",
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

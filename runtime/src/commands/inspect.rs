@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +10,7 @@ use miette::{IntoDiagnostic, WrapErr, miette};
 use millsight_export::engine::{self, EngineRequest};
 use millsight_firmware_config::{Pace, READY_STATIONS, Source as Config, Station, TILE_SIZE};
 
-use super::{EngineArguments, ModelArguments, progress, summary};
+use super::{EngineArguments, ModelArguments, progress, stop_on_interrupt, summary};
 use crate::classify::{Classifier, SettledRow};
 use crate::decide::Decider;
 use crate::flat_field::FlatField;
@@ -19,11 +18,22 @@ use crate::ledger::{Ledger, ModelIdentity, Summary};
 use crate::pipeline::{self, Drive, Run};
 use crate::record::{Recorder, RunDescription};
 use crate::source::Source;
+use crate::source::recording::Header;
 use crate::source::simulated::TruthJudge;
 use crate::station::{self, Geometry};
 
-/// Arguments of `millsight demo`.
+/// Inspect simulated steel with the shipped model (the default).
+///
+/// Draws some metres of hot strip, judges every tile and prints a summary:
+/// lines, tiles by state, what was flagged, and how that compares with what was
+/// truly drawn. It needs no camera, no files and no GPU. The images of flagged
+/// tiles lie in the record folder that the summary names.
 #[derive(Debug, Default, Args)]
+#[command(after_help = "\
+Examples:
+  millsight                                the same as `millsight demo`
+  millsight demo --metres 20 --seed 7      more steel, and other
+  millsight demo --out runs/look --json    the summary as one line of JSON")]
 pub struct DemoArguments {
     /// Metres of simulated strip to inspect.
     #[arg(long, value_name = "METRES")]
@@ -38,8 +48,29 @@ pub struct DemoArguments {
     out: Option<PathBuf>,
 }
 
-/// Arguments of `millsight run`.
+/// Run a station until its source ends or Ctrl-C.
+///
+/// A station is a TOML file that describes camera, optics, material, source,
+/// model, engine and record. Its lines become tiles, each tile is judged, and
+/// what was flagged or left unjudged is recorded with its image. Lines that come
+/// at a line rate are never held up: a tile that cannot be judged in time is
+/// counted as unjudged with its reason.
+///
+/// The first Ctrl-C (or SIGTERM) ends the run in order: what has entered is
+/// judged and recorded, and the summary is printed. The second ends it at once;
+/// the record stays readable.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight run --station strip                     a ready station
+  millsight config show demo > line3.toml           begin a station of your own
+  millsight config check line3.toml
+  millsight doctor --station line3.toml             will it run on this machine?
+  millsight run --station line3.toml --out record/monday
+  millsight run --station line3.toml --json         the summary for programs
+
+Exit codes: 0 all lines were read and all tiles judged, 1 the summary names \
+problems, 2 wrong usage.")]
 pub struct RunArguments {
     /// Station file, or the name of a ready station (demo, wire, rod, strip, replay).
     #[arg(long, value_name = "FILE")]
@@ -53,12 +84,19 @@ pub struct RunArguments {
     engine: EngineArguments,
 }
 
-/// Arguments of `millsight replay`.
+/// Judge a recorded strip.
+///
+/// The strip may be a recording (`millsight simulate --strip`), a PNG or TIFF
+/// image whose rows are lines, its width a multiple of 512 pixels, or a folder
+/// of tiles of 512 × 512 pixels. It is judged as fast as the machine can; no
+/// tile is left out for lack of time. A recording carries its own geometry and
+/// the name of its piece, which go before those of the station.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The strip may be a recording (`millsight simulate --strip`), a PNG or TIFF whose rows are \
-lines (its width a multiple of 512 pixels), or a folder of 512×512 tiles. It is judged as \
-fast as the machine can; no tile is left out for lack of time.")]
+Examples:
+  millsight replay coil.lines
+  millsight replay coil.png --out record/coil --station line3.toml
+  millsight replay coil.png --model model.onnx --json")]
 pub struct ReplayArguments {
     /// Recording, strip image, or folder of tiles.
     strip: PathBuf,
@@ -90,23 +128,37 @@ pub fn demo(arguments: &DemoArguments, json: bool) -> miette::Result<ExitCode> {
         station::data_folder("demo").join(moment.to_string())
     });
     let request = station::engine_request(&station.engine);
-    inspect(&station, request, Some(&folder), json)
+    let task = Task {
+        station: &station,
+        request,
+        folder: Some(&folder),
+        notices: Vec::new(),
+        camera_is_known: true,
+    };
+    inspect(task, json)
 }
 
 /// Runs a station.
 pub fn run(arguments: &RunArguments, json: bool) -> miette::Result<ExitCode> {
-    let station = load_station(&arguments.station)?;
+    let (station, notices) = load_station(&arguments.station)?;
     let folder = arguments.out.as_ref().unwrap_or(&station.recording.folder);
     let mut request = station::engine_request(&station.engine);
     arguments.engine.apply(&mut request);
-    inspect(&station, request, Some(folder), json)
+    let task = Task {
+        station: &station,
+        request,
+        folder: Some(folder),
+        notices,
+        camera_is_known: true,
+    };
+    inspect(task, json)
 }
 
 /// Judges a recorded strip.
 pub fn replay(arguments: &ReplayArguments, json: bool) -> miette::Result<ExitCode> {
-    let mut station = match &arguments.station {
+    let (mut station, notices) = match &arguments.station {
         Some(path) => load_station(path)?,
-        None => Station::ready("replay")?,
+        None => (Station::ready("replay")?, Vec::new()),
     };
     station.source = Config::Replay {
         path: arguments.strip.clone(),
@@ -118,32 +170,56 @@ pub fn replay(arguments: &ReplayArguments, json: bool) -> miette::Result<ExitCod
     }
     let mut request = station::engine_request(&station.engine);
     arguments.engine.apply(&mut request);
-    inspect(&station, request, arguments.out.as_deref(), json)
+    let task = Task {
+        station: &station,
+        request,
+        folder: arguments.out.as_deref(),
+        notices,
+        camera_is_known: arguments.station.is_some(),
+    };
+    inspect(task, json)
 }
 
-/// A station file, or a ready station when no file of that name exists.
-pub fn load_station(path: &Path) -> miette::Result<Station> {
+/// A station file, or a ready station when no file of that name exists, with
+/// what is doubtful about it; that is also shown on standard error.
+pub fn load_station(path: &Path) -> miette::Result<(Station, Vec<String>)> {
     let ready = path
         .to_str()
         .filter(|name| READY_STATIONS.iter().any(|(known, _)| known == name));
     match ready {
-        Some(name) if !path.exists() => Ok(Station::ready(name)?),
+        Some(name) if !path.exists() => Ok((Station::ready(name)?, Vec::new())),
         _ => {
             let (station, warnings) = Station::load_with_warnings(path)?;
+            let notices = warnings.iter().map(ToString::to_string).collect();
             for warning in warnings {
                 eprintln!("{:?}", miette::Report::new(warning));
             }
-            Ok(station)
+            Ok((station, notices))
         }
     }
 }
 
-fn inspect(
-    station: &Station,
+/// What is to be inspected, and how.
+struct Task<'a> {
+    station: &'a Station,
     request: EngineRequest,
-    folder: Option<&Path>,
-    json: bool,
-) -> miette::Result<ExitCode> {
+    /// Folder of the record; `None`: verdicts are only counted.
+    folder: Option<&'a Path>,
+    /// What the summary says before the run has begun.
+    notices: Vec<String>,
+    /// Whether the station describes the camera that took the lines; the
+    /// template that stands in for a station does not.
+    camera_is_known: bool,
+}
+
+fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
+    let Task {
+        station,
+        request,
+        folder,
+        mut notices,
+        camera_is_known,
+    } = task;
     let model = station::load_model(
         station.model.file.as_deref(),
         station.model.sidecar.as_deref(),
@@ -153,6 +229,13 @@ fn inspect(
     let source = station::open_source(station).into_diagnostic()?;
     let width = source.pixels_per_line();
     check_width(station, source.as_ref())?;
+    let camera_width = station.camera.pixels_per_line;
+    if camera_is_known && width != camera_width {
+        notices.push(format!(
+            "the strip has {width} pixels in a line, the station's camera {camera_width}: \
+             positions across the material are counted within the strip"
+        ));
+    }
     let flat_field = match &station.flat_field {
         Some(flat_field) => Some(FlatField::load(&flat_field.file, width).into_diagnostic()?),
         None => None,
@@ -164,7 +247,7 @@ fn inspect(
     for notice in &started.notices {
         eprintln!("warning: {notice}");
     }
-    let notices = started.notices;
+    notices.extend(started.notices);
     let classifiers = started
         .engines
         .into_iter()
@@ -200,17 +283,21 @@ fn inspect(
                     model: model_identity.clone(),
                     card: model.card.clone(),
                     geometry,
+                    files: source.files().to_vec(),
                 },
             )
             .into_diagnostic()?,
         ),
         None => None,
     };
+    let drive = drive(station, source.header());
     let stop = stop_on_interrupt()?;
     let ledger = Ledger::new(&model.card.classes);
     let mut display = progress::Display::new(source.expected_lines(), width / TILE_SIZE, json);
     let mut truth = match &station.source {
-        Config::Simulator { .. } => Some(TruthJudge::new(station).into_diagnostic()?),
+        Config::Simulator { .. } => {
+            Some(TruthJudge::new(station, &model.card.classes).into_diagnostic()?)
+        }
         Config::Replay { .. } => None,
     };
     let mut compare = truth
@@ -225,7 +312,7 @@ fn inspect(
             observe: compare
                 .as_mut()
                 .map(|compare| compare as &mut (dyn FnMut(&SettledRow) + Send)),
-            drive: drive(station),
+            drive,
             queue_rows: station.deadlines.queue_rows,
             stop: &stop,
             ledger: &ledger,
@@ -238,7 +325,8 @@ fn inspect(
     summary.truth = truth.map(|truth| truth.comparison());
     summary.notices = notices;
     summary.problems = problems;
-    if stop.load(Ordering::Relaxed) {
+    let stopped = stop.load(Ordering::Relaxed);
+    if stopped {
         summary
             .notices
             .push("stopped before the end of the source".into());
@@ -249,7 +337,7 @@ fn inspect(
             summary.tiles.unjudged, summary.tiles.total
         ));
     }
-    finish_record(recorder, &mut summary);
+    finish_record(recorder, &mut summary, stopped);
     summary::print(&summary, json).into_diagnostic()?;
     Ok(if summary.problems.is_empty() {
         ExitCode::SUCCESS
@@ -260,10 +348,10 @@ fn inspect(
 
 /// Ends the record. That this fails is a problem of the run like any other:
 /// the summary is printed all the same.
-fn finish_record(recorder: Option<Recorder>, summary: &mut Summary) {
+fn finish_record(recorder: Option<Recorder>, summary: &mut Summary, stopped: bool) {
     if let Some(recorder) = recorder {
         summary.record = Some(recorder.folder().display().to_string());
-        if let Err(error) = recorder.finish(summary) {
+        if let Err(error) = recorder.finish(summary, stopped) {
             summary
                 .problems
                 .push(format!("the record is incomplete: {error}"));
@@ -271,10 +359,14 @@ fn finish_record(recorder: Option<Recorder>, summary: &mut Summary) {
     }
 }
 
-fn drive(station: &Station) -> Drive {
+/// A recording that is held to a line rate is held to its own.
+fn drive(station: &Station, header: Option<&Header>) -> Drive {
     match station::pace(station) {
         Some(line_rate) => Drive::Paced {
-            line_rate,
+            line_rate: header
+                .map(|header| header.line_rate_hz)
+                .filter(|rate| rate.is_finite() && *rate > 0.0)
+                .unwrap_or(line_rate),
             deadline: Duration::from_secs_f64(station.deadlines.verdict_ms / 1000.0),
         },
         None => Drive::Unpaced,
@@ -283,7 +375,7 @@ fn drive(station: &Station) -> Drive {
 
 /// A replayed strip may be narrower or wider than the station's camera, but
 /// must hold whole tiles.
-fn check_width(station: &Station, source: &dyn Source) -> miette::Result<()> {
+pub fn check_width(station: &Station, source: &dyn Source) -> miette::Result<()> {
     let width = source.pixels_per_line();
     if width > 0 && width.is_multiple_of(TILE_SIZE) {
         return Ok(());
@@ -301,17 +393,34 @@ fn check_width(station: &Station, source: &dyn Source) -> miette::Result<()> {
     ))
 }
 
-/// A flag that Ctrl-C or a termination signal sets.
-fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        // The second signal ends the program at once: SQLite's journal and
-        // the renaming of images keep the record readable.
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(1);
-        }
-    })
-    .into_diagnostic()?;
-    Ok(stop)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_recording_is_paced_at_its_own_rate_and_an_image_at_the_station_s() {
+        let mut station = Station::ready("replay").unwrap();
+        let mut header = Header {
+            pixels_per_line: 4096,
+            line_rate_hz: 67_000.0,
+            lines_per_metre: 4000.0,
+            mm_per_pixel: 0.25,
+            piece: "coil 7".into(),
+            origin: "test".into(),
+        };
+        let rate = |station: &Station, header: Option<&Header>| match drive(station, header) {
+            Drive::Paced { line_rate, .. } => Some(line_rate),
+            Drive::Unpaced => None,
+        };
+        assert_eq!(rate(&station, Some(&header)), None);
+        station.source = Config::Replay {
+            path: "coil.lines".into(),
+            pace: Pace::LineRate,
+        };
+        assert_eq!(rate(&station, Some(&header)), Some(67_000.0));
+        assert_eq!(rate(&station, None), Some(6000.0));
+        header.line_rate_hz = f64::NAN;
+        assert_eq!(rate(&station, Some(&header)), Some(6000.0));
+    }
 }

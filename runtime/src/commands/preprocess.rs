@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use miette::{IntoDiagnostic, WrapErr};
 use millsight_export::card::ElementType;
+use millsight_export::output;
 use millsight_export::preprocess::{self, Preprocessor};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
@@ -13,8 +14,21 @@ use serde_json::json;
 use super::ModelArguments;
 use crate::station;
 
-/// Arguments of `millsight preprocess`.
+/// Turn an image into a model's input, exactly as the line does.
+///
+/// The image is made grey or three-channel, resized and normalised as the
+/// model's card says, by the same code that prepares tiles beside the camera,
+/// and written as a safetensors file. With it another program can feed the
+/// network the very numbers that Millsight feeds it.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight preprocess tile.png --out tile.safetensors
+  millsight preprocess tile.png --model timm.onnx --out tile.safetensors
+
+In Python:
+  from safetensors.numpy import load_file
+  tile = load_file('tile.safetensors')['input']")]
 pub struct Arguments {
     /// Image of any size (PNG, JPEG, TIFF, BMP).
     image: PathBuf,
@@ -69,12 +83,12 @@ pub fn preprocess(arguments: &Arguments, json: bool) -> miette::Result<ExitCode>
         .wrap_err_with(|| format!("cannot write {}", arguments.out.display()))?;
     let kind = if dtype == Dtype::U8 { "u8" } else { "f32" };
     if json {
-        println!(
-            "{}",
-            json!({"out": arguments.out, "shape": shape, "element": kind})
-        );
+        output::line(json!({"out": arguments.out, "shape": shape, "element": kind}))?;
     } else {
-        println!("{}: input {shape:?} {kind}", arguments.out.display());
+        output::line(format_args!(
+            "{}: input {shape:?} {kind}",
+            arguments.out.display()
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use millsight_firmware_config::TILE_SIZE;
 
 use crate::ledger::Ledger;
 
@@ -15,7 +16,7 @@ impl Display {
     /// A display for a source of `expected_lines` lines (unknown: a spinner).
     /// Nothing is drawn with `quiet`.
     pub fn new(expected_lines: Option<u64>, columns: usize, quiet: bool) -> Self {
-        let rows = expected_lines.map(|lines| lines.div_ceil(512));
+        let rows = expected_lines.map(|lines| lines.div_ceil(TILE_SIZE as u64));
         let bar = match rows {
             Some(rows) => ProgressBar::new(rows * columns as u64),
             None => ProgressBar::new_spinner(),

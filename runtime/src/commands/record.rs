@@ -1,20 +1,41 @@
 //! `millsight record`: what was recorded, for other programs.
 
-use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use miette::{IntoDiagnostic, WrapErr};
-use tempfile::NamedTempFile;
+use millsight_export::{durable, output};
+use serde_json::json;
 
-use crate::record::export;
+use crate::record::export::{self, ExportError};
+
+/// Examples of `millsight record`.
+pub const EXAMPLES: &str = "\
+Examples:
+  millsight record export record/strip > strip.jsonl
+  millsight record export record/strip | grep '\"record\":\"tile\"'";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  millsight record export record/strip --out strip.jsonl
+  millsight record export record/strip | grep '\"class\":\"cracks\"'
+
+Each line is an object; its key `record` says what it is: `run` (station, \
+engine, model, card, summary, status), `piece`, `gap` (lines that are missing) \
+or `tile` (state, class, probabilities, metres along, millimetres across, path \
+of the image in the folder). Positions are also given as line and column.";
 
 /// Commands of `millsight record`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a record as JSON lines: run, pieces, gaps, flagged and unjudged tiles.
+    /// Write a record as JSON lines: runs, pieces, gaps, tiles.
+    ///
+    /// Tiles are those that an operator should look at: flagged or unjudged.
+    /// A record that is being written, or that a crash left behind, can be
+    /// exported too: what is committed is exported.
+    #[command(after_help = EXPORT_EXAMPLES)]
     Export {
         /// Folder of the record.
         folder: PathBuf,
@@ -26,33 +47,29 @@ pub enum Command {
 }
 
 /// Runs a command of `millsight record`.
-pub fn execute(command: &Command) -> miette::Result<ExitCode> {
+pub fn execute(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
     let Command::Export { folder, out } = command;
     match out {
-        None => export::json_lines(folder, &mut BufWriter::new(io::stdout().lock()))
-            .into_diagnostic()?,
+        None => match export::json_lines(folder, &mut BufWriter::new(io::stdout().lock())) {
+            Err(ExportError::Write(error)) => output::outcome(Err(error))?,
+            exported => exported.into_diagnostic()?,
+        },
         Some(path) => {
             let unwritable = || format!("cannot write {}", path.display());
-            let beside = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            let file = NamedTempFile::new_in(beside.unwrap_or(std::path::Path::new(".")))
+            let partial = durable::partial_beside(path)
                 .into_diagnostic()
                 .wrap_err_with(unwritable)?;
-            let mut buffered = BufWriter::new(file);
+            let mut buffered = BufWriter::new(partial);
             export::json_lines(folder, &mut buffered).into_diagnostic()?;
-            let file = buffered
+            buffered
                 .into_inner()
+                .map_err(|error| error.into_error())
+                .and_then(|partial| durable::persist(partial, path))
                 .into_diagnostic()
                 .wrap_err_with(unwritable)?;
-            file.as_file()
-                .sync_all()
-                .into_diagnostic()
-                .wrap_err_with(unwritable)?;
-            let _: File = file
-                .persist(path)
-                .into_diagnostic()
-                .wrap_err_with(unwritable)?;
+            if as_json {
+                output::line(json!({"record": folder, "out": path}))?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

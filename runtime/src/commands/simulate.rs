@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use miette::{IntoDiagnostic, WrapErr, miette};
-use millsight_export::durable;
+use millsight_export::{durable, output};
 use serde_json::json;
 
+use super::stop_on_interrupt;
 use crate::source::LineBlock;
 use crate::source::recording::{Header, RecordingWriter};
 use crate::source::simulator::{
@@ -19,16 +21,23 @@ use crate::source::simulator::{
 /// Lines written to a recording at once.
 const BLOCK_LINES: usize = 512;
 
-/// Arguments of `millsight simulate`.
+/// Draw simulated steel: a strip with its ground truth, or tiles to train on.
+///
+/// With --strip a recording is written that `millsight replay` judges, and
+/// beside it FILE.truth.json with class, severity and outline of every defect.
+/// With --tiles images are written into a folder for each class, as
+/// `millsight-train index` takes them. Texture, oxide, lamps, noise and defects
+/// follow from the seed: the same seed gives the same bytes.
 #[derive(Debug, Args)]
 #[command(
     group = clap::ArgGroup::new("what").required(true).args(["strip", "tiles"]),
     after_help = "\
 Examples:
-  millsight simulate --strip coil.lines --metres 20          a recording and coil.lines.truth.json
-  millsight simulate --tiles 4000 --out data                 tiles with the plant's class shares
-  millsight simulate --tiles 4000 --out data --shares balanced
-  millsight simulate --tiles 4000 --out data --shares 0.6,0.1,0.1,0.1,0.1"
+  millsight simulate --strip coil.lines --metres 20
+  millsight simulate --strip bar.lines --metres 5 --material rod --seed 3
+  millsight simulate --tiles 4000 --out steel
+  millsight simulate --tiles 4000 --out steel --shares balanced
+  millsight simulate --tiles 4000 --out steel --shares 0.6,0.1,0.1,0.1,0.1"
 )]
 pub struct Arguments {
     /// Write a recording of a strip to this file, and its ground truth
@@ -40,8 +49,8 @@ pub struct Arguments {
     #[arg(long, requires = "strip")]
     metres: Option<f64>,
 
-    /// Write this many tiles into class folders.
-    #[arg(long, value_name = "N", requires = "out")]
+    /// Write this many tiles, at least one, into class folders.
+    #[arg(long, value_name = "N", requires = "out", value_parser = at_least_one)]
     tiles: Option<usize>,
 
     /// Folder for the tiles.
@@ -111,6 +120,13 @@ fn parse_shares(text: &str) -> Result<ClassShares, String> {
     Ok(shares)
 }
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a whole number of at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
 /// Draws what was asked for.
 pub fn simulate(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
     match (
@@ -148,10 +164,15 @@ fn strip(arguments: &Arguments, path: &Path, metres: f64, json: bool) -> miette:
     };
     let mut strip = Strip::new(settings).into_diagnostic()?;
     let total = strip.total_lines().unwrap_or_default();
+    // Before there is a file that would be left behind.
+    let stop = stop_on_interrupt()?;
     let mut writer = RecordingWriter::create(path, &header).into_diagnostic()?;
     let bar = progress(total, "lines", json);
     let mut block = vec![0; BLOCK_LINES * header.pixels_per_line];
     loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(miette!("stopped: {} was not written", path.display()));
+        }
         let first_line = strip.position();
         let lines = strip.next_lines(&mut block);
         if lines == 0 {
@@ -179,17 +200,19 @@ fn strip(arguments: &Arguments, path: &Path, metres: f64, json: bool) -> miette:
         .into_diagnostic()
         .wrap_err_with(|| format!("cannot write {}", truth_path.display()))?;
     if json {
-        println!(
-            "{}",
-            json!({"strip": path, "truth": truth_path, "lines": total, "defects": truth.defects.len()})
-        );
+        output::line(json!({
+            "strip": path,
+            "truth": truth_path,
+            "lines": total,
+            "defects": truth.defects.len(),
+        }))?;
     } else {
-        println!(
+        output::line(format_args!(
             "{}: {total} lines, {} defects ({})",
             path.display(),
             truth.defects.len(),
             truth_path.display()
-        );
+        ))?;
     }
     Ok(())
 }
@@ -203,24 +226,29 @@ fn tile_set(arguments: &Arguments, tiles: usize, folder: &Path, json: bool) -> m
         ..TileSetSettings::default()
     };
     let bar = progress(tiles as u64, "tiles", json);
-    let summary = write_tiles(folder, tiles, &settings, &|done| {
+    let stop = stop_on_interrupt()?;
+    let summary = write_tiles(folder, tiles, &settings, &stop, &|done| {
         bar.set_position(done as u64)
     })
     .into_diagnostic()?;
     bar.finish_and_clear();
     if json {
-        println!("{}", serde_json::to_string(&summary).into_diagnostic()?);
+        output::line(serde_json::to_string(&summary).into_diagnostic()?)?;
         return Ok(());
     }
-    println!(
-        "{}: {} tiles of {} pieces",
-        folder.display(),
-        summary.tiles,
-        summary.pieces
-    );
-    for (class, count) in &summary.classes {
-        println!("  {class:<16} {count}");
-    }
+    output::write(|out| {
+        writeln!(
+            out,
+            "{}: {} tiles of {} pieces",
+            folder.display(),
+            summary.tiles,
+            summary.pieces
+        )?;
+        for (class, count) in &summary.classes {
+            writeln!(out, "  {class:<16} {count}")?;
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 

@@ -2,18 +2,26 @@
 
 use std::io::{self, Write};
 
+use millsight_export::output::{self, OutputError};
+
 use crate::ledger::Summary;
 
 /// Prints a summary: as text, or as one line of JSON.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn print(summary: &Summary, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if json {
-        serde_json::to_writer(&mut out, summary)?;
-        return writeln!(out);
-    }
+pub fn print(summary: &Summary, json: bool) -> Result<(), OutputError> {
+    output::write(|out| {
+        if json {
+            serde_json::to_writer(&mut *out, summary)?;
+            return writeln!(out);
+        }
+        describe(summary, out)
+    })
+}
+
+/// The summary for people.
+fn describe(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
     let Summary {
         lines,
         tiles,
@@ -53,8 +61,13 @@ pub fn print(summary: &Summary, json: bool) -> io::Result<()> {
     if let Some(truth) = &summary.truth {
         writeln!(
             out,
-            "truth     {} of {} simulated defects flagged, {} false alarms on {} clean tiles",
-            truth.defects_flagged, truth.defects, truth.false_alarms, truth.clean
+            "truth     {} of {} tiles with a simulated defect flagged, {} of them as the right class; \
+             {} false alarms on {} clean tiles",
+            truth.defects_flagged,
+            truth.defects,
+            truth.defects_named,
+            truth.false_alarms,
+            truth.clean
         )?;
     }
     writeln!(
@@ -91,5 +104,5 @@ pub fn print(summary: &Summary, json: bool) -> io::Result<()> {
     for problem in &summary.problems {
         writeln!(out, "problem   {problem}")?;
     }
-    out.flush()
+    Ok(())
 }

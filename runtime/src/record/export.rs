@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, Row, types::ValueRef};
+use rusqlite::{Row, types::ValueRef};
 use serde_json::{Map, Value};
 
-use super::{RecordError, database_path};
+use super::RecordError;
+use super::database::{database_path, open_for_reading};
 
 /// Tables in the order in which they are written; each line has its table's
 /// name under `record`.
@@ -28,36 +29,37 @@ pub enum ExportError {
 }
 
 /// Writes every row of a record as one line of JSON. A record that is being
-/// written, or that a crash left, can be exported: what is committed is
-/// exported.
+/// written, or that a crash left, can be exported: what is committed at this
+/// moment is exported, all tables as of the same moment. Nothing is written to
+/// the record.
 ///
 /// # Errors
-/// When `folder` holds no record, or the output cannot be written.
+/// When `folder` holds no record, the record cannot be read, or the output
+/// cannot be written.
 pub fn json_lines(folder: &Path, output: &mut impl Write) -> Result<(), ExportError> {
     let path = database_path(folder);
-    if !path.is_file() {
-        return Err(RecordError::Missing {
-            path: folder.to_path_buf(),
+    if let Err(error) = std::fs::metadata(&path) {
+        let path = folder.to_path_buf();
+        return Err(match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => RecordError::Missing { path },
+            _ => RecordError::Folder { path, error },
         }
         .into());
     }
-    let failed = |error| RecordError::Database {
-        path: path.clone(),
-        error,
-    };
-    let database =
-        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(failed)?;
+    let failed = RecordError::read(&path);
+    let database = open_for_reading(&path)?;
+    let database = database.unchecked_transaction().map_err(&failed)?;
     for table in TABLES {
         let mut statement = database
             .prepare(&format!("SELECT * FROM {table} ORDER BY id"))
-            .map_err(failed)?;
+            .map_err(&failed)?;
         let names: Vec<String> = statement.column_names().map(String::from).collect();
-        let mut rows = statement.query([]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
+        let mut rows = statement.query([]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
             let mut object = Map::new();
             object.insert("record".into(), table.into());
             for (index, name) in names.iter().enumerate() {
-                object.insert(name.clone(), value(row, index, name).map_err(failed)?);
+                object.insert(name.clone(), value(row, index, name).map_err(&failed)?);
             }
             serde_json::to_writer(&mut *output, &object).map_err(io::Error::from)?;
             output.write_all(b"\n")?;

@@ -1,69 +1,136 @@
 //! Tile images of a record.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use millsight_export::durable;
 use millsight_firmware_config::TILE_SIZE;
 use tempfile::NamedTempFile;
 
 use super::RecordError;
+use super::database::database_path;
 use crate::classify::SettledRow;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Writes tile images within a disk budget.
+/// Writes tile images within a disk budget. An image has a temporary name
+/// until [`Images::publish`].
 #[derive(Debug)]
 pub struct Images {
     folder: PathBuf,
     run: i64,
     budget_gib: f64,
+    /// Bytes of the images in the folder.
     used: u64,
+    /// Bytes of the database when it was last looked at.
+    database: u64,
     tile: Vec<u8>,
-    /// Images that were written since the last [`Images::sync`].
-    unsynced: Vec<(PathBuf, File)>,
+    pending: Vec<Pending>,
 }
 
-/// Most images that wait for a sync, so that open files stay few.
-const MOST_UNSYNCED: usize = 128;
+/// An image that is written and waits for its name.
+#[derive(Debug)]
+pub struct Partial {
+    file: NamedTempFile,
+    /// Its name, relative to the record's folder.
+    pub relative: String,
+    size: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    tile: i64,
+    partial: Partial,
+}
+
+/// An image that has its name.
+#[derive(Debug)]
+pub struct Published {
+    path: PathBuf,
+    size: u64,
+    tile: i64,
+}
+
+/// An image that did not get its name: the database's id of its tile, and why.
+pub type Failed = (i64, io::Error);
+
+/// The number of the first run that has no images below a record's folder yet.
+///
+/// # Errors
+/// When the folder cannot be made or listed, or what a crash left there not be
+/// removed.
+pub fn first_free_run(folder: &Path) -> io::Result<i64> {
+    let tiles = folder.join("tiles");
+    fs::create_dir_all(&tiles)?;
+    let mut last = 0;
+    for entry in fs::read_dir(&tiles)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        durable::remove_partials(&entry.path())?;
+        let number = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        last = last.max(number.unwrap_or(0));
+    }
+    Ok(last + 1)
+}
 
 impl Images {
+    /// Most images that wait for their names, so that open files stay few.
+    pub const MOST_PENDING: usize = 128;
+
     /// Images of a run below the record's folder. What the folder holds
     /// already counts towards the budget.
     ///
     /// # Errors
-    /// When the folder cannot be made or listed.
-    pub fn new(folder: &Path, run: i64, budget_gib: f64) -> Result<Self, RecordError> {
-        let unusable = |error| RecordError::Folder {
-            path: folder.to_path_buf(),
-            error,
-        };
-        fs::create_dir_all(folder.join("tiles").join(run.to_string())).map_err(unusable)?;
-        Ok(Self {
+    /// When the folder cannot be made, synced or listed.
+    pub fn new(folder: &Path, run: i64, budget_gib: f64) -> io::Result<Self> {
+        let tiles = folder.join("tiles");
+        let own = tiles.join(run.to_string());
+        fs::create_dir_all(&own)?;
+        // What is synced below has names that survive as well.
+        for made in [&own, &tiles, folder] {
+            durable::sync_folder(made)?;
+        }
+        if let Some(parent) = fs::canonicalize(folder)?.parent() {
+            durable::sync_folder(parent)?;
+        }
+        let mut images = Self {
             folder: folder.to_path_buf(),
             run,
             budget_gib,
-            used: size_of_folder(folder).map_err(unusable)?,
+            used: size_of_folder(&tiles)?,
+            database: 0,
             tile: vec![0; TILE_SIZE * TILE_SIZE],
-            unsynced: Vec::new(),
-        })
+            pending: Vec::new(),
+        };
+        images.look_at_database();
+        Ok(images)
     }
 
-    /// Writes the image of a tile and gives its path relative to the folder;
-    /// `None` when the row has no pixels.
+    /// The folder of the run's images.
+    pub fn run_folder(&self) -> PathBuf {
+        self.folder.join("tiles").join(self.run.to_string())
+    }
+
+    /// Writes the image of a tile under a temporary name; `None` when the row
+    /// has no pixels.
     ///
     /// # Errors
-    /// When the budget is spent or the disk refuses; no part of an image is
-    /// left behind under its name.
+    /// When the budget is spent or the disk refuses; nothing is left behind.
     pub fn write(
         &mut self,
         row: &SettledRow,
         column: usize,
-    ) -> Result<Option<String>, RecordError> {
+    ) -> Result<Option<Partial>, RecordError> {
         let Some(pixels) = &row.row.pixels else {
             return Ok(None);
         };
-        if self.used as f64 >= self.budget_gib * GIB {
+        if (self.used + self.database) as f64 >= self.budget_gib * GIB {
             return Err(RecordError::Budget {
                 path: self.folder.clone(),
                 budget_gib: self.budget_gib,
@@ -76,39 +143,99 @@ impl Images {
         {
             target.copy_from_slice(&line[column * TILE_SIZE..][..TILE_SIZE]);
         }
-        let relative = format!("tiles/{}/{:07}_{column}.png", self.run, row.row.number);
-        let path = self.folder.join(&relative);
-        let (file, size) = write_png(&path, &self.tile).map_err(|error| RecordError::Image {
-            path: path.clone(),
-            error,
-        })?;
-        self.used += size;
-        self.unsynced.push((path, file));
-        if self.unsynced.len() >= MOST_UNSYNCED {
-            self.sync()?;
-        }
-        Ok(Some(relative))
+        let folder = self.run_folder();
+        let (file, size) =
+            write_png(&folder, &self.tile).map_err(|error| RecordError::Image { folder, error })?;
+        Ok(Some(Partial {
+            file,
+            relative: format!("tiles/{}/{:07}_{column}.png", self.run, row.row.number),
+            size,
+        }))
     }
 
-    /// Makes durable what was written, so that rows that name images can be
-    /// committed.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn sync(&mut self) -> Result<(), RecordError> {
-        for (path, file) in self.unsynced.drain(..) {
-            file.sync_data()
-                .map_err(|error| RecordError::Image { path, error })?;
+    /// Keeps an image until the next [`Images::publish`]; `tile` is the
+    /// database's id of its tile.
+    pub fn keep(&mut self, partial: Partial, tile: i64) {
+        self.used += partial.size;
+        self.pending.push(Pending { tile, partial });
+    }
+
+    /// Images that wait for their names.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Makes durable what was written: syncs every image, gives each its name,
+    /// and syncs the folder. What fails fails alone; an image that has the
+    /// name already is never overwritten.
+    pub fn publish(&mut self) -> (Vec<Published>, Vec<Failed>) {
+        let mut failed = Vec::new();
+        let mut synced = Vec::new();
+        for pending in std::mem::take(&mut self.pending) {
+            match pending.partial.file.as_file().sync_data() {
+                Ok(()) => synced.push(pending),
+                Err(error) => {
+                    self.used -= pending.partial.size;
+                    failed.push((pending.tile, error));
+                }
+            }
         }
-        Ok(())
+        let mut published = Vec::new();
+        for Pending { tile, partial } in synced {
+            let path = self.folder.join(&partial.relative);
+            let size = partial.size;
+            match partial.file.persist_noclobber(&path) {
+                Ok(_) => published.push(Published { path, size, tile }),
+                Err(refused) => {
+                    self.used -= size;
+                    failed.push((tile, refused.error));
+                }
+            }
+        }
+        if published.is_empty() {
+            return (published, failed);
+        }
+        if let Err(error) = durable::sync_folder(&self.run_folder()) {
+            let again = || io::Error::new(error.kind(), error.to_string());
+            failed.extend(published.iter().map(|image| (image.tile, again())));
+            self.remove(std::mem::take(&mut published));
+        }
+        (published, failed)
+    }
+
+    /// Forgets images that wait for their names.
+    pub fn discard(&mut self) {
+        for pending in self.pending.drain(..) {
+            self.used -= pending.partial.size;
+        }
+    }
+
+    /// Removes images that no row of the database names after all.
+    pub fn remove(&mut self, images: Vec<Published>) {
+        for image in images {
+            if fs::remove_file(&image.path).is_ok() {
+                self.used -= image.size;
+            }
+        }
+    }
+
+    /// Looks how large the database has become.
+    pub fn look_at_database(&mut self) {
+        let path = database_path(&self.folder);
+        self.database = ["", "-wal", "-shm"]
+            .iter()
+            .map(|ending| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(ending);
+                fs::metadata(name).map_or(0, |metadata| metadata.len())
+            })
+            .sum();
     }
 }
 
-/// Writes a grey tile under a temporary name and renames it; gives the file
-/// and its size.
-fn write_png(path: &Path, tile: &[u8]) -> io::Result<(File, u64)> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder)?;
+/// Writes a grey tile under a temporary name; gives the file and its size.
+fn write_png(folder: &Path, tile: &[u8]) -> io::Result<(NamedTempFile, u64)> {
+    let mut file = durable::partial_in(folder)?;
     {
         let mut buffered = BufWriter::new(&mut file);
         let mut encoder = png::Encoder::new(&mut buffered, TILE_SIZE as u32, TILE_SIZE as u32);
@@ -121,7 +248,6 @@ fn write_png(path: &Path, tile: &[u8]) -> io::Result<(File, u64)> {
         buffered.flush()?;
     }
     let size = file.as_file().metadata()?.len();
-    let file = file.persist(path).map_err(|error| error.error)?;
     Ok((file, size))
 }
 

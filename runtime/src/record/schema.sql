@@ -1,9 +1,12 @@
--- The record of a Millsight runtime. Times are RFC 3339 in UTC.
-CREATE TABLE IF NOT EXISTS run (
+-- The record of a Millsight runtime. Times are RFC 3339 in UTC. Changes here
+-- change `FORMAT` in database.rs, the database's user_version.
+CREATE TABLE run (
     id INTEGER PRIMARY KEY,
     started TEXT NOT NULL,
     finished TEXT,                 -- NULL: still running, or it crashed
-    status TEXT NOT NULL,          -- running, complete, complete_with_problems
+    -- running, complete, complete_with_problems, stopped (by someone, before its
+    -- source ended), crashed (found as running by the next run)
+    status TEXT NOT NULL,
     program TEXT NOT NULL,
     station TEXT NOT NULL,
     station_toml TEXT NOT NULL,
@@ -15,7 +18,7 @@ CREATE TABLE IF NOT EXISTS run (
     mm_per_pixel REAL NOT NULL,
     summary TEXT                   -- JSON, when finished
 );
-CREATE TABLE IF NOT EXISTS piece (
+CREATE TABLE piece (
     id INTEGER PRIMARY KEY,
     run INTEGER NOT NULL REFERENCES run (id),
     name TEXT NOT NULL,
@@ -26,7 +29,7 @@ CREATE TABLE IF NOT EXISTS piece (
 );
 -- Tiles that an operator should look at: flagged as a defect, or unjudged.
 -- With keep_images = "all" every other tile with material too.
-CREATE TABLE IF NOT EXISTS tile (
+CREATE TABLE tile (
     id INTEGER PRIMARY KEY,
     piece INTEGER NOT NULL REFERENCES piece (id),
     row INTEGER NOT NULL,
@@ -42,11 +45,13 @@ CREATE TABLE IF NOT EXISTS tile (
     probability REAL,
     probabilities TEXT,            -- JSON list in the order of the card's classes
     image TEXT,                    -- relative to the record's folder
+    image_problem TEXT,            -- why there is no image that was to be kept
+    file TEXT,                     -- its file, where the source is a folder of tiles
     latency_ms REAL NOT NULL,
     settled TEXT NOT NULL,
     UNIQUE (piece, row, "column")
 );
-CREATE TABLE IF NOT EXISTS gap (
+CREATE TABLE gap (
     id INTEGER PRIMARY KEY,
     piece INTEGER NOT NULL REFERENCES piece (id),
     first_line INTEGER NOT NULL,
@@ -54,4 +59,4 @@ CREATE TABLE IF NOT EXISTS gap (
     metres REAL NOT NULL,
     reason TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS tile_by_class ON tile (piece, class);
+CREATE INDEX tile_by_class ON tile (piece, class);

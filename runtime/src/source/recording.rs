@@ -10,11 +10,20 @@
 //! | end | `DONE`, lines in total `u64`, blocks `u64`, CRC-32 of these 20 bytes `u32` |
 //!
 //! A hole in the sequence of lines is a gap. A file without its end was cut
-//! off; what stands before the cut is usable.
+//! off; what stands before the cut is usable. Nothing follows the end. A block
+//! whose pixels are damaged is left out, and the blocks behind it are usable as
+//! long as its header is whole. Line numbers stay below 2⁶³.
 
 mod reader;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
+use millsight_firmware_config::{
+    MAXIMUM_LINE_RATE_HZ, MAXIMUM_LINES_PER_METRE, MAXIMUM_MM_PER_PIXEL, MAXIMUM_PIXELS_PER_LINE,
+    MINIMUM_LINE_RATE_HZ, MINIMUM_LINES_PER_METRE, MINIMUM_MM_PER_PIXEL, TILE_SIZE, is_piece_id,
+};
 use serde::{Deserialize, Serialize};
 
 pub use reader::RecordingSource;
@@ -49,119 +58,76 @@ pub struct Header {
     pub origin: String,
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::{Event, LineBlock, Source, SourceError};
-    use super::*;
-    use proptest::prelude::*;
-    use std::path::Path;
-    use std::time::Duration;
-
-    const WIDTH: usize = 16;
-
-    fn header() -> Header {
-        Header {
-            pixels_per_line: WIDTH,
-            line_rate_hz: 67_000.0,
-            lines_per_metre: 10_000.0,
-            mm_per_pixel: 0.1,
-            piece: "coil 7".into(),
-            origin: "test".into(),
+impl Header {
+    /// Checks every value by the rules that a station keeps.
+    ///
+    /// # Errors
+    /// [`HeaderError`] naming the first value that breaks one.
+    pub fn validate(&self) -> Result<(), HeaderError> {
+        let pixels = self.pixels_per_line;
+        if !(TILE_SIZE..=MAXIMUM_PIXELS_PER_LINE).contains(&pixels)
+            || !pixels.is_multiple_of(TILE_SIZE)
+        {
+            return Err(HeaderError {
+                field: "pixels_per_line",
+                value: pixels.to_string(),
+                allowed: format!(
+                    "a multiple of {TILE_SIZE} from {TILE_SIZE} to {MAXIMUM_PIXELS_PER_LINE}"
+                ),
+            });
         }
-    }
-
-    fn write(path: &Path, blocks: &[(u64, usize)]) -> Vec<u8> {
-        let mut writer = RecordingWriter::create(path, &header()).unwrap();
-        let mut all = Vec::new();
-        for &(first_line, lines) in blocks {
-            let pixels: Vec<u8> = (0..lines * WIDTH)
-                .map(|i| (i as u64 * 31 + first_line) as u8)
-                .collect();
-            writer
-                .write(&LineBlock {
-                    first_line,
-                    pixels: &pixels,
-                    timestamp: Duration::from_nanos(first_line),
-                    encoder: None,
-                })
-                .unwrap();
-            all.extend(pixels);
-        }
-        writer.finish().unwrap();
-        all
-    }
-
-    /// Reads to the end or to the first error.
-    fn read(path: &Path) -> (Vec<u8>, Vec<(u64, u64)>, Option<SourceError>) {
-        let mut source = match RecordingSource::open(path) {
-            Ok(source) => source,
-            Err(error) => return (Vec::new(), Vec::new(), Some(error)),
-        };
-        let (mut pixels, mut gaps) = (Vec::new(), Vec::new());
-        loop {
-            match source.next_event() {
-                Ok(Event::Lines(block)) => pixels.extend_from_slice(block.pixels),
-                Ok(Event::Gap(gap) | Event::Unreadable(gap)) => {
-                    gaps.push((gap.first_line, gap.lines));
-                }
-                Ok(Event::End) => return (pixels, gaps, None),
-                Err(error) => return (pixels, gaps, Some(error)),
+        let ranges = [
+            (
+                "line_rate_hz",
+                self.line_rate_hz,
+                MINIMUM_LINE_RATE_HZ..=MAXIMUM_LINE_RATE_HZ,
+            ),
+            (
+                "lines_per_metre",
+                self.lines_per_metre,
+                MINIMUM_LINES_PER_METRE..=MAXIMUM_LINES_PER_METRE,
+            ),
+            (
+                "mm_per_pixel",
+                self.mm_per_pixel,
+                MINIMUM_MM_PER_PIXEL..=MAXIMUM_MM_PER_PIXEL,
+            ),
+        ];
+        for (field, value, range) in ranges {
+            if !range.contains(&value) {
+                return Err(HeaderError {
+                    field,
+                    value: value.to_string(),
+                    allowed: format!("a number from {} to {}", range.start(), range.end()),
+                });
             }
         }
-    }
-
-    #[test]
-    fn what_was_written_is_read_and_holes_become_gaps() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("strip.lines");
-        let written = write(&path, &[(0, 3), (3, 5), (100, 2)]);
-        let (pixels, gaps, error) = read(&path);
-        assert!(error.is_none(), "{error:?}");
-        assert_eq!(pixels, written);
-        assert_eq!(gaps, [(8, 92)]);
-    }
-
-    #[test]
-    fn an_abandoned_recording_leaves_no_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("strip.lines");
-        let writer = RecordingWriter::create(&path, &header()).unwrap();
-        drop(writer);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// Whatever is cut off, an error says so, and every line that comes
-        /// before it is one that was written.
-        #[test]
-        fn every_truncation_is_noticed(cut in 1usize..500) {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("strip.lines");
-            let written = write(&path, &[(0, 3), (3, 5)]);
-            let bytes = std::fs::read(&path).unwrap();
-            let kept = bytes.len().saturating_sub(cut);
-            std::fs::write(&path, &bytes[..kept]).unwrap();
-            let (pixels, _, error) = read(&path);
-            prop_assert!(error.is_some());
-            prop_assert!(written.starts_with(&pixels));
+        if !is_piece_id(&self.piece) {
+            return Err(HeaderError {
+                field: "piece",
+                value: format!("{:?}", self.piece),
+                allowed: "visible characters without `/` and `\\`".into(),
+            });
         }
-
-        /// A changed byte never passes as a pixel that was taken.
-        #[test]
-        fn every_changed_byte_is_noticed(at in 0usize..10_000, change in 1u8..) {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("strip.lines");
-            let written = write(&path, &[(0, 3), (3, 5)]);
-            let mut bytes = std::fs::read(&path).unwrap();
-            let at = at % bytes.len();
-            bytes[at] ^= change;
-            std::fs::write(&path, &bytes).unwrap();
-            let (pixels, _, error) = read(&path);
-            prop_assert!(error.is_some());
-            prop_assert!(written.starts_with(&pixels));
-        }
+        Ok(())
     }
+}
+
+/// A value of a [`Header`] that no recording has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {value}, but must be {allowed}")]
+pub struct HeaderError {
+    /// The field.
+    pub field: &'static str,
+    /// What it holds.
+    pub value: String,
+    /// What it may hold.
+    pub allowed: String,
+}
+
+/// The line after a block, where there is one that can be counted and stored.
+fn line_after(first_line: u64, lines: u64) -> Option<u64> {
+    first_line
+        .checked_add(lines)
+        .filter(|&end| end <= i64::MAX as u64)
 }

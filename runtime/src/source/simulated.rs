@@ -91,17 +91,20 @@ impl Source for SimulatedSource {
 /// Compares verdicts with what was truly drawn.
 pub struct TruthJudge {
     strip: Strip,
+    classes: Vec<String>,
     comparison: TruthComparison,
 }
 
 impl TruthJudge {
-    /// A judge for the steel that a station's `[source]` describes.
+    /// A judge for the steel that a station's `[source]` describes. `classes`
+    /// are those of the model, by index.
     ///
     /// # Errors
     /// When the settings are outside what the simulator draws.
-    pub fn new(station: &Station) -> Result<Self, SourceError> {
+    pub fn new(station: &Station, classes: &[String]) -> Result<Self, SourceError> {
         Ok(Self {
             strip: strip(station)?,
+            classes: classes.to_vec(),
             comparison: TruthComparison::default(),
         })
     }
@@ -118,9 +121,12 @@ impl TruthJudge {
                     self.comparison.clean += 1;
                     self.comparison.false_alarms += u64::from(flagged.is_some());
                 }
-                TileLabel::Defect(_) => {
+                TileLabel::Defect(drawn) => {
+                    let named = flagged.and_then(|class| self.classes.get(class));
+                    let is_right = named.is_some_and(|class| class == drawn.name());
                     self.comparison.defects += 1;
                     self.comparison.defects_flagged += u64::from(flagged.is_some());
+                    self.comparison.defects_named += u64::from(is_right);
                 }
             }
         }

@@ -1,128 +1,174 @@
 //! An image of a strip: PNG or TIFF, one row of the image a line.
 
+mod levels;
+mod png_strip;
+mod tiff_strip;
+
+#[cfg(test)]
+mod tests;
+
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use millsight_export::preprocess::{self, Image};
+use millsight_firmware_config::{Camera, MAXIMUM_PIXELS_PER_LINE};
 
 use super::{Event, LineBlock, Source, SourceError};
+use png_strip::PngStrip;
+use tiff_strip::TiffStrip;
 
 /// Lines that are handed out at once.
 const BLOCK_LINES: usize = 128;
 
-/// A strip image as a source of lines. Grey 8-bit PNG files are decoded line
-/// by line, so that a strip of any length can be replayed; other images are
-/// decoded whole.
+/// Most bytes that are decoded at once, where a file cannot be read line by
+/// line: 1 GiB.
+const LARGEST_DECODED: u64 = 1 << 30;
+
+/// Kinds of image, known by a file's first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageKind {
+    /// PNG.
+    Png,
+    /// TIFF or BigTIFF.
+    Tiff,
+    /// JPEG, which is no strip: its compression changes the pixels.
+    Jpeg,
+    /// BMP, which is no strip.
+    Bmp,
+}
+
+impl ImageKind {
+    /// The kind of image that begins with `bytes`; 8 bytes tell.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        const BEGINNINGS: [(&[u8], ImageKind); 7] = [
+            (b"\x89PNG\r\n\x1a\n", ImageKind::Png),
+            (b"II*\0", ImageKind::Tiff),
+            (b"MM\0*", ImageKind::Tiff),
+            (b"II+\0", ImageKind::Tiff),
+            (b"MM\0+", ImageKind::Tiff),
+            (b"\xff\xd8\xff", ImageKind::Jpeg),
+            (b"BM", ImageKind::Bmp),
+        ];
+        BEGINNINGS
+            .iter()
+            .find(|(beginning, _)| bytes.starts_with(beginning))
+            .map(|&(_, kind)| kind)
+    }
+}
+
+/// A strip image as a source of lines. It is decoded as it is handed out, so
+/// that a strip of any length can be replayed; only interlaced PNG files and
+/// rare kinds of TIFF are decoded whole, up to a limit.
 pub struct StripImageSource {
     path: PathBuf,
     width: usize,
     height: u64,
     line_duration: Duration,
-    lines: Lines,
+    decoder: Decoder,
     next_line: u64,
     block: Vec<u8>,
-    failed: bool,
+    /// Damage that was met behind the lines of the last block.
+    damage: Option<String>,
+    ended: bool,
 }
 
-enum Lines {
-    Streamed(Box<png::Reader<BufReader<File>>>),
-    Whole(Vec<u8>),
+enum Decoder {
+    Png(Box<PngStrip>),
+    Tiff(TiffStrip),
 }
 
 impl StripImageSource {
-    /// Opens a strip image. `line_rate` (lines per second) only dates the
-    /// lines.
+    /// Opens a strip image. The camera's line rate dates the lines; its pixel
+    /// format says which bits of an image of 16 bits hold the levels.
     ///
     /// # Errors
-    /// When the file cannot be read or is no image.
-    pub fn open(path: &Path, line_rate: f64) -> Result<Self, SourceError> {
-        let (width, height, lines) = match streamed(path)? {
-            Some(reader) => {
-                let info = reader.info();
-                (
-                    info.width as usize,
-                    u64::from(info.height),
-                    Lines::Streamed(Box::new(reader)),
-                )
+    /// When the file cannot be read, is no PNG or TIFF, or has pixels that
+    /// cannot be brought to 8 bits.
+    pub fn open(path: &Path, kind: ImageKind, camera: &Camera) -> Result<Self, SourceError> {
+        let unsuitable = |reason: String| SourceError::Unsuitable {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let file = File::open(path).map_err(|error| SourceError::Read {
+            path: path.to_path_buf(),
+            error,
+        })?;
+        let format = camera.pixel_format;
+        let decoder = match kind {
+            ImageKind::Png => {
+                Decoder::Png(Box::new(PngStrip::open(file, format).map_err(unsuitable)?))
             }
-            None => {
-                let image = load(path)?;
-                (
-                    image.width,
-                    image.height as u64,
-                    Lines::Whole(image.into_grey()),
-                )
+            ImageKind::Tiff => {
+                Decoder::Tiff(TiffStrip::open(path, file, format).map_err(unsuitable)?)
+            }
+            ImageKind::Jpeg => {
+                return Err(unsuitable(
+                    "it is a JPEG image, and JPEG changes the pixels that are to be judged; \
+                     export the strip as PNG or TIFF (single JPEG images can be judged with \
+                     `millsight classify`)"
+                        .into(),
+                ));
+            }
+            ImageKind::Bmp => {
+                return Err(unsuitable(
+                    "it is a BMP image; export the strip as PNG or TIFF".into(),
+                ));
             }
         };
+        let (width, height) = match &decoder {
+            Decoder::Png(strip) => (strip.width(), strip.height()),
+            Decoder::Tiff(strip) => (strip.width(), strip.height()),
+        };
+        if width == 0 || height == 0 {
+            return Err(unsuitable("it has no pixels".into()));
+        }
+        if width > MAXIMUM_PIXELS_PER_LINE {
+            return Err(unsuitable(format!(
+                "it has {width} pixels in a line, but at most {MAXIMUM_PIXELS_PER_LINE} are \
+                 possible; lines are the rows of the image: turn it if they are its columns"
+            )));
+        }
         Ok(Self {
             path: path.to_path_buf(),
             width,
             height,
-            line_duration: Duration::from_secs_f64(1.0 / line_rate),
-            lines,
+            line_duration: Duration::from_secs_f64(1.0 / camera.line_rate_hz),
+            decoder,
             next_line: 0,
             block: Vec::with_capacity(BLOCK_LINES * width),
-            failed: false,
+            damage: None,
+            ended: false,
         })
     }
 
-    /// Decodes up to a block of lines. What was decoded before damage stays in
-    /// the block; the damage is told by the next call.
-    fn decode(&mut self, lines: usize) -> Result<(), String> {
+    /// Decodes a block of lines, or those that come before damage.
+    fn decode(&mut self, lines: u64) {
         self.block.clear();
-        match &mut self.lines {
-            Lines::Whole(pixels) => {
-                let from = self.next_line as usize * self.width;
+        for line in self.next_line..self.next_line + lines {
+            let decoded = match &mut self.decoder {
+                Decoder::Png(strip) => strip.append_line(line, &mut self.block),
+                Decoder::Tiff(strip) => strip.append_line(line, &mut self.block),
+            };
+            if let Err(reason) = decoded {
                 self.block
-                    .extend_from_slice(&pixels[from..from + lines * self.width]);
-                Ok(())
-            }
-            Lines::Streamed(reader) => {
-                for _ in 0..lines {
-                    match reader.next_row() {
-                        Ok(Some(row)) => self.block.extend_from_slice(row.data()),
-                        Ok(None) => return Err("it holds fewer lines than it states".into()),
-                        Err(error) => return Err(error.to_string()),
-                    }
-                }
-                Ok(())
+                    .truncate((line - self.next_line) as usize * self.width);
+                self.damage = Some(reason);
+                return;
             }
         }
     }
-}
 
-/// A decoder for line-by-line reading, where the file allows it.
-fn streamed(path: &Path) -> Result<Option<png::Reader<BufReader<File>>>, SourceError> {
-    let is_png = path
-        .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-    if !is_png {
-        return Ok(None);
+    /// What is known of the file only behind its last line.
+    fn finish(&mut self) -> Result<(), SourceError> {
+        match &mut self.decoder {
+            Decoder::Png(strip) => strip.finish().map_err(|reason| SourceError::Unverified {
+                path: self.path.clone(),
+                reason,
+            }),
+            // TIFF has no checksums.
+            Decoder::Tiff(_) => Ok(()),
+        }
     }
-    let file = File::open(path).map_err(|error| SourceError::Read {
-        path: path.to_path_buf(),
-        error,
-    })?;
-    let reader = png::Decoder::new(BufReader::new(file))
-        .read_info()
-        .map_err(|error| SourceError::Unsuitable {
-            path: path.to_path_buf(),
-            reason: format!("it cannot be decoded as PNG ({error}); export the strip again"),
-        })?;
-    let info = reader.info();
-    let by_line = info.color_type == png::ColorType::Grayscale
-        && info.bit_depth == png::BitDepth::Eight
-        && !info.interlaced;
-    Ok(by_line.then_some(reader))
-}
-
-fn load(path: &Path) -> Result<Image, SourceError> {
-    preprocess::load_image(path).map_err(|error| SourceError::Unsuitable {
-        path: path.to_path_buf(),
-        reason: error.to_string(),
-    })
 }
 
 impl Source for StripImageSource {
@@ -136,28 +182,25 @@ impl Source for StripImageSource {
 
     fn next_event(&mut self) -> Result<Event<'_>, SourceError> {
         let rest = self.height - self.next_line;
-        if rest == 0 {
+        if self.ended || rest == 0 {
+            if !std::mem::replace(&mut self.ended, true) {
+                self.finish()?;
+            }
             return Ok(Event::End);
         }
-        let damaged = |line: u64, width: usize, reason: String, path: &Path| SourceError::Damaged {
-            path: path.to_path_buf(),
-            line,
-            byte: line * width as u64,
-            reason,
-        };
-        if self.failed {
-            return Err(damaged(
-                self.next_line,
-                self.width,
-                "it is cut off or corrupted".into(),
-                &self.path,
-            ));
+        if self.damage.is_none() {
+            self.decode(rest.min(BLOCK_LINES as u64));
+        } else {
+            self.block.clear();
         }
-        if let Err(reason) = self.decode(rest.min(BLOCK_LINES as u64) as usize) {
-            self.failed = true;
-            if self.block.is_empty() {
-                return Err(damaged(self.next_line, self.width, reason, &self.path));
-            }
+        if self.block.is_empty() {
+            self.ended = true;
+            return Err(SourceError::Damaged {
+                path: self.path.clone(),
+                line: self.next_line,
+                byte: self.next_line * self.width as u64,
+                reason: self.damage.take().unwrap_or_default(),
+            });
         }
         let first_line = self.next_line;
         self.next_line += (self.block.len() / self.width) as u64;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
+use millsight_export::output::{self, OutputError};
 use millsight_trainer::data::index;
 use millsight_trainer::data::split::{Shares, grouped, groups, stratified};
 use millsight_trainer::data::table::{self, Row, Split, Table, class_order};
@@ -17,6 +18,10 @@ use serde_json::json;
 /// FOLDER), label, width, height, mode (pixel format in Pillow's words) and
 /// sha256. PNG, JPEG, TIFF and BMP are known by their endings.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight-train index steel
+  millsight-train index steel --out tables/steel.csv --json")]
 pub struct IndexArgs {
     /// Folder with one sub-folder for each class.
     folder: PathBuf,
@@ -48,16 +53,17 @@ impl IndexArgs {
                 .collect();
             let tiles = found.rows.len();
             let skipped = found.skipped.len();
-            println!(
-                "{}",
-                json!({"table": out, "tiles": tiles, "classes": classes, "skipped": skipped})
-            );
-        } else {
-            for class in &classes {
-                println!("{:>7}  {class}", count(class));
-            }
-            println!("{:>7}  in {}", found.rows.len(), out.display());
+            output::line(
+                json!({"table": out, "tiles": tiles, "classes": classes, "skipped": skipped}),
+            )?;
+            return Ok(());
         }
+        output::write(|text| {
+            for class in &classes {
+                writeln!(text, "{:>7}  {class}", count(class))?;
+            }
+            writeln!(text, "{:>7}  in {}", found.rows.len(), out.display())
+        })?;
         Ok(())
     }
 }
@@ -68,6 +74,12 @@ impl IndexArgs {
 /// where follows from the seed alone. The result is one table with all rows
 /// in their order and a column `split`: train, val or test.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight-train split steel/index.csv
+  millsight-train split steel/index.csv --seed 3 \\
+    --train 0.8 --val 0.1 --test 0.1
+  millsight-train split steel/index.csv --group-by '/([^/_]+)_'")]
 pub struct SplitArgs {
     /// Table with the columns path and label.
     table: PathBuf,
@@ -119,7 +131,7 @@ impl SplitArgs {
             .clone()
             .unwrap_or_else(|| self.table.with_file_name("split.csv"));
         table::write(&out, &table.rows).into_diagnostic()?;
-        self.report(&table, &out);
+        self.report(&table, &out)?;
         Ok(())
     }
 
@@ -143,7 +155,7 @@ impl SplitArgs {
         }
     }
 
-    fn report(&self, table: &Table, out: &std::path::Path) {
+    fn report(&self, table: &Table, out: &std::path::Path) -> Result<(), OutputError> {
         let parts = [Split::Train, Split::Val, Split::Test];
         let count = |class: &str, part: Split| {
             let belongs = |row: &&Row| row.label == class && row.split == Some(part);
@@ -158,14 +170,15 @@ impl SplitArgs {
                     (class, json!({"train": train, "val": val, "test": test}))
                 })
                 .collect();
-            println!("{}", json!({"table": out, "classes": classes}));
-            return;
+            return output::line(json!({"table": out, "classes": classes}));
         }
-        println!("  train     val    test  class");
-        for class in table.classes() {
-            let [train, val, test] = parts.map(|part| count(&class, part));
-            println!("{train:>7} {val:>7} {test:>7}  {class}");
-        }
-        println!("written to {}", out.display());
+        output::write(|text| {
+            writeln!(text, "  train     val    test  class")?;
+            for class in table.classes() {
+                let [train, val, test] = parts.map(|part| count(&class, part));
+                writeln!(text, "{train:>7} {val:>7} {test:>7}  {class}")?;
+            }
+            writeln!(text, "written to {}", out.display())
+        })
     }
 }

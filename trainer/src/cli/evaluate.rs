@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::durable::replace_file;
+use millsight_export::output;
 use millsight_trainer::data::table::Split;
 use millsight_trainer::evaluate::{Source, evaluate};
 use millsight_trainer::run_folder::RunFolder;
@@ -21,6 +22,11 @@ use super::progress;
 /// run's folder as evaluation-PART.json, where `export` takes them for the
 /// model card.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight-train evaluate --run runs/first
+  millsight-train evaluate --run runs/first --split val --predictions val.csv
+  millsight-train evaluate --weights best.safetensors --table other/split.csv")]
 pub struct EvaluateArgs {
     #[command(flatten)]
     network: NetworkFile,
@@ -37,11 +43,11 @@ pub struct EvaluateArgs {
     /// Also write path, label, predicted class and logits of each tile.
     #[arg(long, value_name = "CSV")]
     predictions: Option<PathBuf>,
-    #[command(flatten)]
-    machine: MachineArgs,
     /// Print one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 /// Which trained network.
@@ -99,9 +105,10 @@ impl EvaluateArgs {
         }
         if self.json {
             let json = serde_json::to_string(&evaluation.report).into_diagnostic()?;
-            println!("{json}");
+            output::line(json)?;
         } else {
-            print!("{}", evaluation.report.table());
+            let table = evaluation.report.table();
+            output::write(|out| out.write_all(table.as_bytes()))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use millsight_export::engine::{EngineChoice, EngineRequest};
+use millsight_export::output;
 use millsight_export::verify::DEFAULT_TOLERANCE;
 use millsight_trainer::data::table::Split;
 use millsight_trainer::model_export::{ExportSettings, Form, export, parity};
@@ -21,6 +22,15 @@ use super::machine::MachineArgs;
 /// `evaluate --run` has left in the run's folder). Before it is written, real
 /// tiles go through it on an engine, and its logits must equal the trainer's.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight-train export --run runs/first --out model.onnx
+  millsight-train export --run runs/first --out model.onnx \\
+    --threshold cracks=0.3 --threshold overfill=0.5 --name 'line 3, autumn'
+
+Then:
+  millsight-export inspect model.onnx
+  millsight classify tile.png --model model.onnx")]
 pub struct ExportArgs {
     #[command(flatten)]
     network: NetworkFile,
@@ -57,11 +67,11 @@ pub struct ExportArgs {
     /// run, or of --table].
     #[arg(long, value_name = "FOLDER")]
     data_root: Option<PathBuf>,
-    #[command(flatten)]
-    machine: MachineArgs,
     /// Print one line of JSON instead of text.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -134,29 +144,26 @@ impl ExportArgs {
         model.save(&self.out).into_diagnostic()?;
         let parity = parity(&model);
         if self.json {
-            println!(
-                "{}",
-                json!({
-                    "model": self.out,
-                    "sha256": model.sha256,
-                    "bytes": model.onnx.len(),
-                    "parity": parity,
-                    "metrics": model.card.provenance.metrics,
-                })
-            );
+            output::line(json!({
+                "model": self.out,
+                "sha256": model.sha256,
+                "bytes": model.onnx.len(),
+                "parity": parity,
+                "metrics": model.card.provenance.metrics,
+            }))?;
             return Ok(());
         }
-        println!(
+        output::line(format_args!(
             "{}: {} bytes, sha256 {}",
             self.out.display(),
             model.onnx.len(),
             model.sha256
-        );
+        ))?;
         if let Some(parity) = parity {
-            println!(
+            output::line(format_args!(
                 "{} tiles on {}: logits differ by at most {:.1e} (tolerated {:.1e})",
                 parity.samples, parity.engine, parity.max_abs, parity.tolerance
-            );
+            ))?;
         }
         if model.card.provenance.metrics.is_empty() {
             eprintln!("the card has no figures: run `millsight-train evaluate --run RUN` before");

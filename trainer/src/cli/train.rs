@@ -6,6 +6,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::{InputSpec, NO_DEFECT, Preprocessing};
 use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::output;
 use millsight_trainer::data::augment::Augmentation;
 use millsight_trainer::data::statistics;
 use millsight_trainer::data::table::{Split, Table};
@@ -32,6 +33,14 @@ use super::progress::TrainingProgress;
 /// workers. A run that was killed goes on with `--resume RUN` as if nothing
 /// had happened.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight-train train steel/split.csv --out runs/first
+  millsight-train train steel/split.csv --out runs/small \\
+    --width 128 --depth 4 --heads 4 --epochs 16 --augment flips,brightness
+  millsight-train train steel/split.csv --out runs/tuned \\
+    --init runs/first/best.safetensors --learning-rate 5e-5
+  millsight-train train --resume runs/first")]
 pub struct TrainArgs {
     /// Table with the columns path, label and split.
     #[arg(required_unless_present = "resume", conflicts_with = "resume")]
@@ -56,15 +65,15 @@ pub struct TrainArgs {
         conflicts_with_all = ["NetworkArgs", "RecipeArgs", "data_root"]
     )]
     resume: Option<PathBuf>,
+    /// Print one line of JSON with the result.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
     machine: MachineArgs,
-    /// Print one line of JSON with the result.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -221,26 +230,23 @@ impl TrainArgs {
         .wrap_err_with(|| format!("the run {} stopped", run.path().display()))?;
         let best = run.best();
         if self.json {
-            println!(
-                "{}",
-                json!({
-                    "run": run.path(),
-                    "epochs": position.epochs,
-                    "best": {
-                        "epoch": position.best_epoch,
-                        "balanced_accuracy": position.best_balanced_accuracy,
-                        "weights": best,
-                    },
-                    "parameters": parameters,
-                })
-            );
+            output::line(json!({
+                "run": run.path(),
+                "epochs": position.epochs,
+                "best": {
+                    "epoch": position.best_epoch,
+                    "balanced_accuracy": position.best_balanced_accuracy,
+                    "weights": best,
+                },
+                "parameters": parameters,
+            }))?;
         } else {
-            println!(
+            output::line(format_args!(
                 "best balanced accuracy on the validation part: {:.4} in epoch {}, {}",
                 position.best_balanced_accuracy,
                 position.best_epoch,
                 best.display()
-            );
+            ))?;
         }
         Ok(())
     }

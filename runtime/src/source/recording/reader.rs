@@ -1,14 +1,14 @@
 //! Reading recordings.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::{Event, Gap, LineBlock, Source, SourceError};
 use super::{
     BLOCK_HEADER, BLOCK_MAGIC, END_MAGIC, END_SIZE, Header, LARGEST_BLOCK, LONGEST_HEADER, MAGIC,
-    NO_ENCODER,
+    NO_ENCODER, line_after,
 };
 
 /// A recording as a source of lines.
@@ -22,17 +22,19 @@ pub struct RecordingSource {
     lines: u64,
     blocks: u64,
     /// A block that was read behind a gap and waits for the gap to be told.
-    pending: Option<BlockHeader>,
+    pending: Option<Block>,
     pixels: Vec<u8>,
     ended: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct BlockHeader {
+#[derive(Debug)]
+struct Block {
     first_line: u64,
+    lines: u64,
     timestamp: Duration,
     encoder: Option<i64>,
-    lines: u32,
+    /// What is wrong with its pixels, if anything is.
+    damage: Option<String>,
 }
 
 impl RecordingSource {
@@ -69,7 +71,7 @@ impl RecordingSource {
             return Err(SourceError::Unsuitable {
                 path: source.path,
                 reason: "it does not begin with MSLINES1; \
-                         give a recording made by `millsight simulate` or `millsight capture`"
+                         give a recording, as `millsight simulate --strip` writes one"
                     .into(),
             });
         }
@@ -90,14 +92,15 @@ impl RecordingSource {
         }
         let header: Header = serde_json::from_slice(&json)
             .map_err(|error| self.damaged(format!("the header is not understood: {error}")))?;
-        if header.pixels_per_line == 0 {
-            return Err(self.damaged("the header states 0 pixels per line".into()));
-        }
+        header.validate().map_err(|error| SourceError::Unsuitable {
+            path: self.path.clone(),
+            reason: format!("in its header {error}"),
+        })?;
         Ok(header)
     }
 
     /// Reads the next block into the buffer, or the end.
-    fn read_block(&mut self) -> Result<Option<BlockHeader>, SourceError> {
+    fn read_block(&mut self) -> Result<Option<Block>, SourceError> {
         let magic: [u8; 4] = self.take("a block or the end of the recording")?;
         if &magic == END_MAGIC {
             self.read_end()?;
@@ -114,31 +117,41 @@ impl RecordingSource {
             return Err(self.damaged("a block header's checksum does not match".into()));
         }
         let mut fields = Fields(&body[4..]);
-        let header = BlockHeader {
+        let mut block = Block {
             first_line: u64::from_le_bytes(fields.next()),
             timestamp: Duration::from_nanos(u64::from_le_bytes(fields.next())),
             encoder: Some(i64::from_le_bytes(fields.next())).filter(|&count| count != NO_ENCODER),
-            lines: u32::from_le_bytes(fields.next()),
+            lines: u64::from(u32::from_le_bytes(fields.next())),
+            damage: None,
         };
         let pixel_sum = u32::from_le_bytes(fields.next());
-        let size = u64::from(header.lines) * self.header.pixels_per_line as u64;
-        if size == 0 || size > LARGEST_BLOCK || header.first_line < self.next_line {
+        // No overflow: the header is valid, so that lines are short.
+        let size = block.lines * self.header.pixels_per_line as u64;
+        if size == 0
+            || size > LARGEST_BLOCK
+            || block.first_line < self.next_line
+            || line_after(block.first_line, block.lines).is_none()
+        {
             return Err(self.damaged(format!(
                 "a block claims {} lines from line {}",
-                header.lines, header.first_line
+                block.lines, block.first_line
             )));
         }
+        let start = self.byte;
         let mut pixels = std::mem::take(&mut self.pixels);
         pixels.resize(size as usize, 0);
         let filled = self.fill(&mut pixels, "a block's pixels");
         self.pixels = pixels;
         filled?;
         if crc32fast::hash(&self.pixels) != pixel_sum {
-            return Err(self.damaged("the checksum of a block's pixels does not match".into()));
+            block.damage = Some(format!(
+                "{} is damaged at byte {start}: the checksum of a block's pixels does not match",
+                self.path.display()
+            ));
         }
-        self.lines += u64::from(header.lines);
+        self.lines += block.lines;
         self.blocks += 1;
-        Ok(Some(header))
+        Ok(Some(block))
     }
 
     fn read_end(&mut self) -> Result<(), SourceError> {
@@ -155,7 +168,17 @@ impl RecordingSource {
         {
             return Err(self.damaged("the end does not match what stands before it".into()));
         }
-        Ok(())
+        match self.file.fill_buf() {
+            Ok([]) => Ok(()),
+            Ok(_) => Err(self.damaged(
+                "bytes follow its end, which are no part of it: \
+                 was another recording appended to this one?"
+                    .into(),
+            )),
+            Err(error) => {
+                Err(self.damaged(format!("what follows its end cannot be read: {error}")))
+            }
+        }
     }
 
     fn take<const N: usize>(&mut self, what: &str) -> Result<[u8; N], SourceError> {
@@ -241,7 +264,14 @@ impl Source for RecordingSource {
             self.pending = Some(block);
             return Ok(Event::Gap(gap));
         }
-        self.next_line = block.first_line + u64::from(block.lines);
+        self.next_line = block.first_line + block.lines;
+        if let Some(reason) = block.damage {
+            return Ok(Event::Unreadable(Gap {
+                first_line: block.first_line,
+                lines: block.lines,
+                reason,
+            }));
+        }
         Ok(Event::Lines(LineBlock {
             first_line: block.first_line,
             pixels: &self.pixels,

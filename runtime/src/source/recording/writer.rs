@@ -1,13 +1,16 @@
 //! Writing recordings.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use millsight_export::durable;
 use tempfile::NamedTempFile;
 
 use super::super::LineBlock;
-use super::{BLOCK_HEADER, BLOCK_MAGIC, END_MAGIC, END_SIZE, Header, MAGIC, NO_ENCODER};
+use super::{
+    BLOCK_HEADER, BLOCK_MAGIC, END_MAGIC, END_SIZE, Header, HeaderError, LARGEST_BLOCK, MAGIC,
+    NO_ENCODER, line_after,
+};
 
 /// Why a recording could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +24,15 @@ pub enum RecordingError {
         /// The operating system's reason.
         error: std::io::Error,
     },
-    /// A block does not hold whole lines, or goes back in the sequence.
+    /// The header says what no reader believes.
+    #[error("cannot write the recording {path}: {error}")]
+    Header {
+        /// The recording.
+        path: PathBuf,
+        /// The value and what it may be.
+        error: HeaderError,
+    },
+    /// A block that no reader would believe.
     #[error("a block at line {first_line} does not fit the recording: {reason}")]
     Block {
         /// First line of the block.
@@ -47,14 +58,14 @@ impl RecordingWriter {
     /// Starts a recording.
     ///
     /// # Errors
-    /// When the folder of `path` cannot be written.
+    /// When the header is not valid or the folder of `path` cannot be written.
     pub fn create(path: &Path, header: &Header) -> Result<Self, RecordingError> {
+        header.validate().map_err(|error| RecordingError::Header {
+            path: path.to_path_buf(),
+            error,
+        })?;
         let write = || -> std::io::Result<BufWriter<NamedTempFile>> {
-            let folder = match path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent,
-                _ => Path::new("."),
-            };
-            let mut file = BufWriter::with_capacity(1 << 20, NamedTempFile::new_in(folder)?);
+            let mut file = BufWriter::with_capacity(1 << 20, durable::partial_beside(path)?);
             let json = serde_json::to_vec(header)?;
             file.write_all(MAGIC)?;
             file.write_all(&(json.len() as u32).to_le_bytes())?;
@@ -78,8 +89,8 @@ impl RecordingWriter {
     /// Appends a block. Lines that are left out between blocks are a gap.
     ///
     /// # Errors
-    /// When the block holds no whole lines, goes back in the sequence, or the
-    /// disk refuses.
+    /// When the block holds no whole lines or too many of them, goes back in
+    /// the sequence or beyond what can be counted, or the disk refuses.
     pub fn write(&mut self, block: &LineBlock<'_>) -> Result<(), RecordingError> {
         let refuse = |reason: String| RecordingError::Block {
             first_line: block.first_line,
@@ -99,10 +110,20 @@ impl RecordingWriter {
                 block.first_line
             )));
         }
+        let next_line = line_after(block.first_line, lines as u64)
+            .ok_or_else(|| refuse("lines of such numbers cannot be counted".into()))?;
+        if block.pixels.len() as u64 > LARGEST_BLOCK {
+            return Err(refuse(format!(
+                "its {} bytes are more than the {LARGEST_BLOCK} that a block may have",
+                block.pixels.len()
+            )));
+        }
+        let timestamp = u64::try_from(block.timestamp.as_nanos())
+            .map_err(|_| refuse("its time is more than 584 years after the start".into()))?;
         let mut header = Vec::with_capacity(BLOCK_HEADER);
         header.extend_from_slice(BLOCK_MAGIC);
         header.extend_from_slice(&block.first_line.to_le_bytes());
-        header.extend_from_slice(&(block.timestamp.as_nanos() as u64).to_le_bytes());
+        header.extend_from_slice(&timestamp.to_le_bytes());
         header.extend_from_slice(&block.encoder.unwrap_or(NO_ENCODER).to_le_bytes());
         header.extend_from_slice(&(lines as u32).to_le_bytes());
         header.extend_from_slice(&crc32fast::hash(block.pixels).to_le_bytes());
@@ -110,7 +131,7 @@ impl RecordingWriter {
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
         self.put(&header)?;
         self.put(block.pixels)?;
-        self.next_line = block.first_line + lines as u64;
+        self.next_line = next_line;
         self.lines += lines as u64;
         self.blocks += 1;
         Ok(())
@@ -128,22 +149,10 @@ impl RecordingWriter {
         end.extend_from_slice(&crc32fast::hash(&end).to_le_bytes());
         self.put(&end)?;
         let Self { path, file, .. } = self;
-        let rename = || -> std::io::Result<()> {
-            let file = file.into_inner().map_err(|error| error.into_error())?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            if let Some(parent) = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty())
-            {
-                File::open(parent)?.sync_all()?;
-            }
-            Ok(())
-        };
-        rename().map_err(|error| RecordingError::Write {
-            path: path.clone(),
-            error,
-        })
+        file.into_inner()
+            .map_err(|error| error.into_error())
+            .and_then(|file| durable::persist(file, &path))
+            .map_err(|error| RecordingError::Write { path, error })
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {

@@ -13,8 +13,8 @@
 //! chosen), `piece` (what stays the same over a piece), `texture` and `surface`
 //! (the rolled surface), `crack`, `mark`, `overfill` and `confounder` (pictures
 //! of features as relative changes of brightness), `feature` and `plan` (which
-//! of them lie where), `camera` (shape, light, optics, noise), `strip` and
-//! `tiles` (what callers see).
+//! of them lie where), `camera` (shape, light, optics, noise), `strip`, `tiles`
+//! and `tile_set` (what callers see).
 //!
 //! The same settings draw the same bytes on the same kind of machine, whatever
 //! the number of threads. Between machines, the last bit of a sine may differ.
@@ -34,6 +34,7 @@ mod stamp;
 mod strip;
 mod surface;
 mod texture;
+mod tile_set;
 mod tiles;
 pub mod truth;
 mod window;
@@ -43,7 +44,8 @@ mod tests;
 
 pub use settings::{ClassShares, Material, SettingsError, SimulatorSettings};
 pub use strip::{Strip, StripTruth};
-pub use tiles::{TileSetError, TileSetSettings, TileSetSummary, TileTruth, write_tiles};
+pub use tile_set::{TileSetError, TileSetSummary, write_tiles};
+pub use tiles::{TileSetSettings, TileTruth};
 pub use truth::{CLASS_NAMES, Defect, DefectClass, TileLabel};
 
 /// Width in pixels and height in lines of a tile.

@@ -186,7 +186,7 @@ impl SimulatorSettings {
         check_range("line_rate_hz", self.line_rate_hz, 100.0, 1e7)?;
         check_range("confounders_per_tile", self.confounders_per_tile, 0.0, 2.0)?;
         if let Some(metres) = self.metres {
-            check_range("metres", metres, 1.0 / self.lines_per_metre, 1e7)?;
+            check_range("metres", metres, readable(1.0 / self.lines_per_metre), 1e7)?;
         }
         self.class_shares.validate()
     }
@@ -224,6 +224,13 @@ fn check_range(field: &str, value: f64, low: f64, high: f64) -> Result<(), Setti
         value: value.to_string(),
         allowed: format!("a number from {low} to {high}"),
     })
+}
+
+/// A bound as one writes it: four significant figures, never below the bound.
+fn readable(bound: f64) -> f64 {
+    let scale = 10f64.powi(3 - bound.log10().floor() as i32);
+    // What only rounding has put above a figure stays at that figure.
+    (bound * scale * (1.0 - 1e-12)).ceil() / scale
 }
 
 /// A simulator setting that cannot be used.

@@ -1,8 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs;
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use super::truth::{MINIMUM_VISIBLE, TileCounts};
 use super::*;
@@ -31,7 +29,7 @@ fn lines(settings: &SimulatorSettings, first: u64, count: usize) -> Vec<u8> {
     out
 }
 
-fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
@@ -340,117 +338,4 @@ fn unusable_settings_are_named() {
     );
     let plant: f64 = ClassShares::PLANT.normalised().iter().sum();
     assert!((plant - 1.0).abs() < 1e-12);
-}
-
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for class in CLASS_NAMES {
-        for entry in fs::read_dir(folder.join(class)).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_str().unwrap();
-            found.insert(format!("{class}/{name}"), fs::read(&path).unwrap());
-        }
-    }
-    found
-}
-
-#[test]
-fn tiles_do_not_depend_on_threads_or_count() {
-    let settings = TileSetSettings {
-        seed: 9,
-        class_shares: ClassShares::BALANCED,
-        ..TileSetSettings::default()
-    };
-    let (many, few) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let calls = std::sync::atomic::AtomicUsize::new(0);
-    let summary = with_threads(4, || {
-        write_tiles(many.path(), 40, &settings, &|_| {
-            calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        })
-    })
-    .unwrap();
-    assert_eq!((summary.tiles, summary.pieces), (40, 5));
-    assert_eq!(calls.into_inner(), 40);
-    with_threads(1, || write_tiles(few.path(), 27, &settings, &|_| ())).unwrap();
-    let (many_files, few_files) = (files(many.path()), files(few.path()));
-    assert_eq!((many_files.len(), few_files.len()), (40, 27));
-    for (name, bytes) in &few_files {
-        assert!(many_files[name] == *bytes, "{name} differs");
-    }
-
-    let truth = fs::read_to_string(many.path().join("truth.json")).unwrap();
-    let truth: serde_json::Value = serde_json::from_str(&truth).unwrap();
-    let tiles = truth["tiles"].as_array().unwrap();
-    let named: HashSet<&str> = tiles
-        .iter()
-        .map(|tile| tile["file"].as_str().unwrap())
-        .collect();
-    assert_eq!(named.len(), 40);
-    for tile in tiles {
-        let tile: TileTruth = serde_json::from_value(tile.clone()).unwrap();
-        let image = image::load_from_memory(&many_files[&tile.file]).unwrap();
-        assert_eq!((image.width(), image.height()), (512, 512));
-        assert_eq!(image.color(), image::ColorType::L8);
-        assert_eq!(tile.defect.is_some(), tile.class != "no_defect");
-        let piece = tile
-            .file
-            .split(['/', '_'])
-            .find(|part| part.ends_with(|c: char| c.is_ascii_digit()));
-        assert_eq!(piece, Some(tile.piece.as_str()));
-    }
-    let balanced = summary
-        .classes
-        .values()
-        .all(|&count| (2..=16).contains(&count));
-    assert!(balanced, "{:?}", summary.classes);
-}
-
-#[test]
-fn smaller_images_are_parts_of_the_tiles_that_show_the_defect() {
-    let whole = TileSetSettings {
-        seed: 4,
-        class_shares: ClassShares::BALANCED,
-        ..TileSetSettings::default()
-    };
-    let part = TileSetSettings {
-        side: 192,
-        ..whole.clone()
-    };
-    let (tiles, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write_tiles(tiles.path(), 24, &whole, &|_| ()).unwrap();
-    write_tiles(parts.path(), 24, &part, &|_| ()).unwrap();
-    let truth = fs::read(parts.path().join("truth.json")).unwrap();
-    let truth: serde_json::Value = serde_json::from_slice(&truth).unwrap();
-    for tile in truth["tiles"].as_array().unwrap() {
-        let tile: TileTruth = serde_json::from_value(tile.clone()).unwrap();
-        let open = |folder: &Path| image::open(folder.join(&tile.file)).unwrap().into_luma8();
-        let (image, whole) = (open(parts.path()), open(tiles.path()));
-        assert_eq!((image.width(), image.height()), (192, 192));
-        let (line, pixel) = tile.offset;
-        let cut = image::imageops::crop_imm(&whole, pixel as u32, line as u32, 192, 192);
-        assert!(
-            cut.to_image() == image,
-            "{} is no part of its tile",
-            tile.file
-        );
-        if let Some(defect) = tile.defect {
-            let first_line = tile.row * 512 + line as u64;
-            let first_pixel = tile.column * 512 + pixel;
-            assert!(defect.first_line < first_line + 192 && first_line <= defect.last_line);
-            assert!(defect.first_pixel < first_pixel + 192 && first_pixel <= defect.last_pixel);
-        }
-    }
-    let error = TileSetSettings { side: 513, ..whole }
-        .validate()
-        .unwrap_err();
-    assert!(error.to_string().contains("`side` is 513"), "{error}");
-}
-
-#[test]
-fn a_folder_that_cannot_be_written_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("occupied");
-    fs::write(&file, b"x").unwrap();
-    let error = write_tiles(&file, 1, &TileSetSettings::default(), &|_| ()).unwrap_err();
-    assert!(error.to_string().contains("occupied"), "{error}");
 }

@@ -1,14 +1,5 @@
-//! Tiles of many pieces, written into class folders with their truth.
+//! Tiles of many pieces, drawn with their truth.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use image::ImageEncoder;
-use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::TILE;
@@ -23,9 +14,7 @@ use super::settings::{
     ClassShares, Material, SettingsError, SimulatorSettings, check_pixels_per_line,
 };
 use super::stamp::Stamp;
-use super::truth::{
-    CLASS_NAMES, Defect, DefectClass, MINIMUM_MATERIAL, TileCounts, TileLabel, enough_visible,
-};
+use super::truth::{Defect, DefectClass, MINIMUM_MATERIAL, TileCounts, TileLabel, enough_visible};
 use super::window::Evidence;
 
 /// Tiles that are taken from one piece.
@@ -92,7 +81,7 @@ impl TileSetSettings {
 pub struct TileTruth {
     /// Path below the set's folder: `<class>/<piece>_<row>_<column>.png`.
     pub file: String,
-    /// One of [`CLASS_NAMES`].
+    /// One of [`CLASS_NAMES`](super::CLASS_NAMES).
     pub class: String,
     /// The piece it was cut from; tiles of one piece share surface and light.
     pub piece: String,
@@ -110,154 +99,8 @@ pub struct TileTruth {
     pub confounder: bool,
 }
 
-/// What [`write_tiles`] wrote.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TileSetSummary {
-    /// Tiles written.
-    pub tiles: usize,
-    /// Pieces that they were cut from.
-    pub pieces: usize,
-    /// Tiles of each class.
-    pub classes: BTreeMap<String, usize>,
-}
-
-/// Why a set of tiles could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum TileSetError {
-    /// A setting cannot be used.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// A folder or file could not be written.
-    #[error("cannot write {}: {source}; check that the folder is writable and the disk not full", path.display())]
-    Write {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A tile could not be stored as PNG.
-    #[error("cannot write the image {}: {source}", path.display())]
-    Image {
-        /// The file.
-        path: PathBuf,
-        /// What the encoder said.
-        source: image::ImageError,
-    },
-    /// The truth could not be written.
-    #[error("cannot write the truth {}: {source}", path.display())]
-    Truth {
-        /// The file.
-        path: PathBuf,
-        /// What the encoder said.
-        source: serde_json::Error,
-    },
-}
-
-#[derive(Serialize)]
-struct SetTruth<'a> {
-    settings: &'a TileSetSettings,
-    classes: [&'static str; 5],
-    tiles: &'a [TileTruth],
-}
-
-/// Writes `count` tiles as 8-bit grey PNG, 512 × 512 pixels or parts of that, into
-/// `folder/<class>/<piece>_<row>_<column>.png` and their truth into
-/// `folder/truth.json`. All tiles of a piece have its name before the first
-/// underscore, so that a split can keep them together.
-///
-/// Each tile's class is drawn by the shares; its place and its piece by chance.
-/// Tile number i depends on the settings alone, not on `count`. `progress` is
-/// called with the number of tiles done, from several threads.
-///
-/// # Errors
-/// [`TileSetError`] naming the setting, or the file that could not be written.
-pub fn write_tiles(
-    folder: &Path,
-    count: usize,
-    settings: &TileSetSettings,
-    progress: &(dyn Fn(usize) + Sync),
-) -> Result<TileSetSummary, TileSetError> {
-    settings.validate()?;
-    for class in CLASS_NAMES {
-        let path = folder.join(class);
-        fs::create_dir_all(&path).map_err(|source| TileSetError::Write { path, source })?;
-    }
-    let done = AtomicUsize::new(0);
-    let pieces = count.div_ceil(TILES_PER_PIECE);
-    let written: Vec<Vec<TileTruth>> = (0..pieces)
-        .into_par_iter()
-        .map(|piece| {
-            let first = piece * TILES_PER_PIECE;
-            let drawn = DrawnPiece::new(settings, piece);
-            let mut scratch = CameraScratch::default();
-            (first..count.min(first + TILES_PER_PIECE))
-                .map(|index| {
-                    let (truth, pixels) = drawn.tile(settings, index, &mut scratch);
-                    save(&folder.join(&truth.file), settings.side, &pixels)?;
-                    progress(done.fetch_add(1, Ordering::Relaxed) + 1);
-                    Ok(truth)
-                })
-                .collect()
-        })
-        .collect::<Result<_, TileSetError>>()?;
-    let tiles: Vec<TileTruth> = written.into_iter().flatten().collect();
-    let mut classes: BTreeMap<String, usize> = CLASS_NAMES
-        .iter()
-        .map(|&name| (name.to_owned(), 0))
-        .collect();
-    for tile in &tiles {
-        *classes.entry(tile.class.clone()).or_default() += 1;
-    }
-    save_truth(&folder.join("truth.json"), settings, &tiles)?;
-    Ok(TileSetSummary {
-        tiles: tiles.len(),
-        pieces,
-        classes,
-    })
-}
-
-fn save(path: &Path, side: usize, pixels: &[u8]) -> Result<(), TileSetError> {
-    let file = File::create(path).map_err(|source| TileSetError::Write {
-        path: path.to_owned(),
-        source,
-    })?;
-    let side = side as u32;
-    PngEncoder::new_with_quality(
-        BufWriter::new(file),
-        CompressionType::Fast,
-        FilterType::Adaptive,
-    )
-    .write_image(pixels, side, side, image::ExtendedColorType::L8)
-    .map_err(|source| TileSetError::Image {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn save_truth(
-    path: &Path,
-    settings: &TileSetSettings,
-    tiles: &[TileTruth],
-) -> Result<(), TileSetError> {
-    let cannot_write = |source| TileSetError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = BufWriter::new(File::create(path).map_err(cannot_write)?);
-    let truth = SetTruth {
-        settings,
-        classes: CLASS_NAMES,
-        tiles,
-    };
-    serde_json::to_writer(&mut file, &truth).map_err(|source| TileSetError::Truth {
-        path: path.to_owned(),
-        source,
-    })?;
-    file.flush().map_err(cannot_write)
-}
-
 /// A piece that tiles are cut from.
-struct DrawnPiece {
+pub(super) struct DrawnPiece {
     name: String,
     piece: Piece,
     lines_per_metre: f64,
@@ -265,7 +108,8 @@ struct DrawnPiece {
 }
 
 impl DrawnPiece {
-    fn new(settings: &TileSetSettings, index: usize) -> Self {
+    /// Piece number `index` of a set.
+    pub(super) fn new(settings: &TileSetSettings, index: usize) -> Self {
         let seed = mix(settings.seed, &[0x71E5, index as u64]);
         let mut dice = Dice::new(seed, &[0]);
         let drawn = Material::ALL[dice.index(Material::ALL.len())];
@@ -285,7 +129,7 @@ impl DrawnPiece {
     }
 
     /// Draws tile number `index` of the set: its truth and its pixels.
-    fn tile(
+    pub(super) fn tile(
         &self,
         settings: &TileSetSettings,
         index: usize,

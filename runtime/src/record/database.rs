@@ -1,0 +1,190 @@
+//! The database of a record: opening it, and the statements that write it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use super::{RecordError, RunDescription};
+
+/// Version of the tables, kept in the database as `user_version`. It changes
+/// with every change of `schema.sql`.
+pub(super) const FORMAT: i64 = 1;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+/// Inserts a tile.
+pub(super) const INSERT_TILE: &str = "INSERT INTO tile (piece, row, \"column\", first_line, \
+     metres, millimetres, encoder, lines, state, reason, class, probability, probabilities, \
+     image, image_problem, file, latency_ms, settled) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+
+/// Inserts a gap.
+pub(super) const INSERT_GAP: &str =
+    "INSERT INTO gap (piece, first_line, lines, metres, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
+
+/// Notes that a tile has no image after all.
+pub(super) const WITHOUT_IMAGE: &str =
+    "UPDATE tile SET image = NULL, image_problem = ?2 WHERE id = ?1";
+
+/// Ends a run.
+pub(super) const FINISH_RUN: &str =
+    "UPDATE run SET finished = ?2, status = ?3, summary = ?4 WHERE id = ?1";
+
+/// Ends a piece.
+pub(super) const FINISH_PIECE: &str =
+    "UPDATE piece SET finished = ?2, lines = ?3, missing_lines = ?4 WHERE id = ?1";
+
+/// Longest wait for another program that reads or copies the database.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// The database of a record folder.
+pub fn database_path(folder: &Path) -> PathBuf {
+    folder.join("record.sqlite")
+}
+
+/// Opens or creates a database to write to.
+///
+/// # Errors
+/// When it cannot be opened or is none of this program's.
+pub(super) fn open(path: &Path) -> Result<Connection, RecordError> {
+    let failed = RecordError::open(path);
+    let database = Connection::open(path).map_err(&failed)?;
+    database.busy_timeout(BUSY).map_err(&failed)?;
+    let is_new = tables(&database).map_err(&failed)? == 0;
+    if !is_new {
+        check_format(&database, path)?;
+    }
+    let prepare = || {
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        // Each commit is synced. There are few, because rows are grouped.
+        database.pragma_update(None, "synchronous", "FULL")?;
+        database.pragma_update(None, "foreign_keys", "ON")?;
+        if is_new {
+            let transaction = database.unchecked_transaction()?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+            transaction.commit()?;
+        }
+        Ok(())
+    };
+    prepare().map_err(&failed)?;
+    Ok(database)
+}
+
+/// Opens a database to read from. Nothing is written, so that the record of
+/// someone else or on a read-only disk can be read.
+///
+/// # Errors
+/// When it cannot be opened or is none of this program's.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, RecordError> {
+    let failed = RecordError::open(path);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let database = match open_and_look(path, flags) {
+        // Beside a database in WAL mode SQLite wants to make files. Where it
+        // may not, and the log holds nothing, the database is all there is.
+        Err(_) if has_empty_log(path) => {
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            open_and_look(Path::new(&immutable_uri(path)), flags)
+        }
+        opened => opened,
+    };
+    let database = database.map_err(&failed)?;
+    check_format(&database, path)?;
+    Ok(database)
+}
+
+fn open_and_look(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let database = Connection::open_with_flags(path, flags)?;
+    database.busy_timeout(BUSY)?;
+    tables(&database)?;
+    Ok(database)
+}
+
+fn tables(database: &Connection) -> rusqlite::Result<i64> {
+    database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+}
+
+fn check_format(database: &Connection, path: &Path) -> Result<(), RecordError> {
+    let found = database
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(RecordError::open(path))?;
+    if found == FORMAT {
+        return Ok(());
+    }
+    Err(RecordError::Format {
+        path: path.to_path_buf(),
+        found,
+        known: FORMAT,
+    })
+}
+
+/// Whether nothing is committed in the log that is not in the database.
+fn has_empty_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match std::fs::metadata(&log) {
+        Ok(metadata) => metadata.len() == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// The name under which SQLite opens a file that nobody changes.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(byte)),
+            _ if byte.is_ascii_alphanumeric() => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+/// Begins run number `run` or a higher one; gives its number and that of its
+/// piece. Runs that are still marked as running have crashed, because the
+/// folder is ours now.
+pub(super) fn begin_run(
+    database: &Connection,
+    run: i64,
+    description: &RunDescription,
+) -> rusqlite::Result<(i64, i64)> {
+    let transaction = database.unchecked_transaction()?;
+    transaction.execute(
+        "UPDATE run SET status = 'crashed' WHERE status = 'running'",
+        [],
+    )?;
+    transaction.execute(
+        "INSERT INTO run (id, started, status, program, station, station_toml, engine, \
+         model_name, model_sha256, card, lines_per_metre, mm_per_pixel) \
+         SELECT max(?1, coalesce(max(id) + 1, 1)), ?2, 'running', ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
+         ?10, ?11 FROM run",
+        params![
+            run,
+            now(),
+            concat!("millsight ", env!("CARGO_PKG_VERSION")),
+            description.station,
+            description.station_toml,
+            serde_json::to_string(&description.engine).unwrap_or_default(),
+            description.model.name,
+            description.model.sha256,
+            serde_json::to_string(&description.card).unwrap_or_default(),
+            description.geometry.lines_per_metre,
+            description.geometry.mm_per_pixel,
+        ],
+    )?;
+    let run = transaction.last_insert_rowid();
+    transaction.execute(
+        "INSERT INTO piece (run, name, started) VALUES (?1, ?2, ?3)",
+        params![run, description.piece, now()],
+    )?;
+    let piece = transaction.last_insert_rowid();
+    transaction.commit()?;
+    Ok((run, piece))
+}
+
+/// The present moment, RFC 3339 in UTC.
+pub(super) fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
