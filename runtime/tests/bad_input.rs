@@ -209,8 +209,7 @@ fn two_runtimes_on_one_record_folder() {
     let arguments = ["run", "--station", text(&path), "--out", text(&record)];
     let first = Running::start(&arguments);
     wait_until("the first runs", || {
-        let database = record.join("record.sqlite");
-        database.exists() && !support::exported(&record, "run").is_empty()
+        support::recorded_so_far(&record, "run") == 1
     });
     let holder = format!("process {}", first.0.id());
     fails_with(&arguments, &["record", "in use", &holder]);

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use support::{
-    Running, exported, fails_with, of_kind, ordinary_user, run, station, strip_png, text,
-    wait_until,
+    Running, exported, fails_with, of_kind, ordinary_user, recorded_so_far, run, station,
+    strip_png, text, wait_until,
 };
 
 /// A station that records every tile for a long time.
@@ -41,7 +41,7 @@ fn a_crash_leaves_a_readable_record_which_the_next_run_tidies_up() {
     let arguments = ["run", "--station", text(&path), "--out", text(&record)];
     let mut crashed = Running::start(&arguments);
     wait_until("tiles are recorded", || {
-        record.join("record.sqlite").exists() && exported(&record, "tile").len() >= 64
+        recorded_so_far(&record, "tile") >= 64
     });
     // SIGKILL: the program has no chance to tidy up.
     crashed.0.kill().unwrap();
@@ -82,7 +82,7 @@ fn a_run_that_is_interrupted_is_marked_as_stopped() {
     let arguments = ["run", "--station", text(&path), "--out", text(&record)];
     let mut running = Running::start(&arguments);
     wait_until("tiles are recorded", || {
-        record.join("record.sqlite").exists() && !exported(&record, "tile").is_empty()
+        recorded_so_far(&record, "tile") > 0
     });
     running.interrupt();
     let run = &exported(&record, "run")[0];
@@ -179,7 +179,7 @@ fn a_record_that_may_only_be_read_is_exported() {
     endless(&path);
     let arguments = ["run", "--station", text(&path), "--out", text(&record)];
     let mut crashed = Running::start(&arguments);
-    wait_until("a second run", || exported(&record, "run").len() == 2);
+    wait_until("a second run", || recorded_so_far(&record, "run") == 2);
     crashed.0.kill().unwrap();
     crashed.0.wait().unwrap();
     writable(false);

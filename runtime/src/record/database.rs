@@ -90,6 +90,12 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, RecordError> {
         opened => opened,
     };
     let database = database.map_err(&failed)?;
+    if tables(&database).map_err(&failed)? == 0 {
+        // A run has made the file and is about to make the tables.
+        return Err(RecordError::Missing {
+            path: path.parent().unwrap_or(path).to_path_buf(),
+        });
+    }
     check_format(&database, path)?;
     Ok(database)
 }

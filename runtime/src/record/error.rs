@@ -29,7 +29,7 @@ pub enum RecordError {
         holder: String,
     },
     /// There is no record to read.
-    #[error("{path} holds no record (no record.sqlite)")]
+    #[error("{path} holds no record (no record.sqlite, or an empty one)")]
     Missing {
         /// The folder.
         path: PathBuf,

@@ -124,6 +124,21 @@ fn a_group_is_committed_when_it_is_old_enough_and_its_images_get_their_names_the
     }
 }
 
+#[test]
+fn commits_reach_the_disk_before_they_are_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = begin(&folder);
+    let pragma = |name| -> String {
+        let value = recorder
+            .database
+            .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
+        format!("{:?}", value.unwrap())
+    };
+    assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
+    // 2 is FULL: in WAL mode only that syncs the log with every commit.
+    assert_eq!(pragma("synchronous"), "Integer(2)");
+}
+
 /// A piece that stands still behind its first row of tiles.
 struct Standing {
     record: PathBuf,
@@ -380,6 +395,9 @@ fn records_of_other_formats_and_other_files_are_told_apart() {
             assert!(message.contains(&found), "{message}");
         }
     }
+    fs::write(&path, b"").unwrap();
+    let message = exported().unwrap_err().to_string();
+    assert!(message.contains("holds no record"), "{message}");
     fs::write(&path, "this is no database".repeat(100)).unwrap();
     let messages = [
         opened().err().unwrap().to_string(),

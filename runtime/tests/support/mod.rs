@@ -90,6 +90,16 @@ pub fn exported(record: &Path, kind: &str) -> Vec<Value> {
     of_kind(&output.stdout, kind)
 }
 
+/// How many lines of a kind a record holds that another program writes, or is
+/// about to.
+pub fn recorded_so_far(record: &Path, kind: &str) -> usize {
+    let output = millsight()
+        .args(["record", "export", text(record)])
+        .output()
+        .unwrap();
+    of_kind(&output.stdout, kind).len()
+}
+
 /// The lines of an exported record that are of one kind.
 pub fn of_kind(exported: &[u8], kind: &str) -> Vec<Value> {
     let text = std::str::from_utf8(exported).unwrap();

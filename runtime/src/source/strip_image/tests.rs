@@ -87,6 +87,71 @@ fn a_changed_pixel_or_checksum_of_a_png_does_not_pass() {
     assert!(error.contains("cut off"), "{error}");
 }
 
+/// A grey interlaced PNG without compression, which no encoder at hand makes.
+/// `height` is what its header states; only the lines of `image` are in it.
+fn interlaced_png(path: &Path, image: &GrayImage, height: u32) {
+    // First line and pixel of each of the seven passes, and the steps to the
+    // next.
+    const PASSES: [(usize, usize, usize, usize); 7] = [
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ];
+    let mut samples = Vec::new();
+    for (first_line, first_pixel, lines, pixels) in PASSES {
+        for y in (first_line..image.height() as usize).step_by(lines) {
+            samples.push(0);
+            let line = &image.as_raw()[y * WIDTH..][..WIDTH];
+            samples.extend(line.iter().skip(first_pixel).step_by(pixels));
+        }
+    }
+    let mut data = vec![0x78, 0x01];
+    let blocks = samples.chunks(0xffff);
+    let last = blocks.len() - 1;
+    for (index, block) in blocks.enumerate() {
+        data.push(u8::from(index == last));
+        data.extend((block.len() as u16).to_le_bytes());
+        data.extend((!(block.len() as u16)).to_le_bytes());
+        data.extend(block);
+    }
+    let (low, high) = samples.iter().fold((1u32, 0u32), |(low, high), &byte| {
+        let low = (low + u32::from(byte)) % 65_521;
+        (low, (high + low) % 65_521)
+    });
+    data.extend((high << 16 | low).to_be_bytes());
+    let mut header = [image.width(), height].map(u32::to_be_bytes).concat();
+    header.extend([8, 0, 0, 0, 1]);
+    let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
+    for (kind, body) in [(b"IHDR", &header), (b"IDAT", &data), (b"IEND", &Vec::new())] {
+        file.extend((body.len() as u32).to_be_bytes());
+        let start = file.len();
+        file.extend(kind);
+        file.extend(body);
+        let sum = crc32fast::hash(&file[start..]);
+        file.extend(sum.to_be_bytes());
+    }
+    fs::write(path, file).unwrap();
+}
+
+#[test]
+fn an_interlaced_png_is_decoded_whole_up_to_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("strip.png");
+    let image = grey(130);
+    interlaced_png(&path, &image, 130);
+    let (levels, error) = read(&path, PixelFormat::Mono8);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(&levels, image.as_raw());
+
+    interlaced_png(&path, &image, 2_200_000);
+    let error = read(&path, PixelFormat::Mono8).1.unwrap().to_string();
+    assert!(error.contains("without interlacing"), "{error}");
+}
+
 #[test]
 fn a_cut_png_gives_what_comes_before_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
