@@ -27,8 +27,8 @@ use rusqlite::{Connection, params};
 
 use crate::classify::SettledRow;
 use crate::ledger::{ModelIdentity, Summary, TileState};
+use crate::position::Geometry;
 use crate::source::Gap;
-use crate::station::Geometry;
 use folder::FolderLock;
 use images::Images;
 
@@ -197,12 +197,11 @@ impl Recorder {
         }
     }
 
-    /// Records a gap in the sequence of lines.
+    /// Records a gap in the sequence of lines, at `metres` from the head.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn gap(&mut self, gap: &Gap) -> Result<(), RecordError> {
-        let metres = self.description.geometry.metres(gap.first_line);
+    pub fn gap(&mut self, gap: &Gap, metres: f64) -> Result<(), RecordError> {
         let (piece, first_line, lines) = (self.piece, gap.first_line as i64, gap.lines as i64);
         self.execute(
             "INSERT INTO gap (piece, first_line, lines, metres, reason) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -241,7 +240,7 @@ impl Recorder {
         column: usize,
         image: Option<&str>,
     ) -> Result<(), RecordError> {
-        let geometry = &self.description.geometry;
+        let position = row.row.position(column);
         let classes = &self.description.card.classes;
         let verdict = row.verdicts[column];
         let probabilities = verdict.map(|_| {
@@ -258,8 +257,8 @@ impl Recorder {
             row.row.number as i64,
             column as i64,
             row.row.first_line as i64,
-            geometry.metres(row.row.first_line),
-            geometry.millimetres(column),
+            position.metres,
+            position.millimetres,
             row.row.encoder,
             row.row.lines as i64,
             row.states[column].name(),

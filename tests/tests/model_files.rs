@@ -8,6 +8,8 @@ use std::process::{Command, Output};
 use millsight_export::card::OutputKind;
 use millsight_export::model_file::ModelFile;
 use millsight_export::verify::Reference;
+use onnx_protobuf::tensor_shape_proto::dimension;
+use onnx_protobuf::{Message, ModelProto, type_proto};
 use serde_json::Value;
 
 fn fixture(name: &str) -> PathBuf {
@@ -51,6 +53,51 @@ fn a_timm_export_with_a_sidecar_is_classified() {
                 assert!(difference < 1e-3, "{name} on {engine}: {difference}");
             }
         }
+    }
+}
+
+/// Makes a graph take `batch` tiles at once, as many exporters do.
+fn fix_batch(model: &mut ModelProto, batch: i64) {
+    let Some(graph) = model.graph.as_mut() else {
+        panic!("a model has a graph");
+    };
+    for value in graph.input.iter_mut().chain(&mut graph.output) {
+        let Some(type_proto::Value::TensorType(tensor)) =
+            value.type_.as_mut().and_then(|kind| kind.value.as_mut())
+        else {
+            panic!("inputs and outputs are tensors");
+        };
+        if let Some(shape) = tensor.shape.as_mut() {
+            shape.dim[0].value = Some(dimension::Value::DimValue(batch));
+        }
+    }
+}
+
+#[test]
+fn a_model_with_a_fixed_batch_judges_every_tile_of_a_strip() {
+    let folder = tempfile::tempdir().unwrap();
+    let strip = folder.path().join("strip.png");
+    image::GrayImage::from_fn(1536, 1100, |x, y| {
+        image::Luma([(96 + (x * 7 + y * 13) % 64) as u8])
+    })
+    .save(&strip)
+    .unwrap();
+    let model = folder.path().join("fixed.onnx");
+    fs::copy(fixture("foreign_vit.toml"), model.with_extension("toml")).unwrap();
+    let bytes = fs::read(fixture("foreign_vit.onnx")).unwrap();
+    let mut graph = ModelProto::parse_from_bytes(&bytes).unwrap();
+    fix_batch(&mut graph, 2);
+    fs::write(&model, graph.write_to_bytes().unwrap()).unwrap();
+    assert_eq!(ModelFile::load(&model, None).unwrap().fixed_batch, Some(2));
+    for engine in ["embedded", "auto"] {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin("millsight"));
+        command.args(["--json", "replay", "--engine", engine]);
+        command.arg(&strip).arg("--model").arg(&model);
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let summary: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(summary["tiles"]["judged"], 9, "{summary}");
+        assert_eq!(output.status.code(), Some(0), "{summary}");
     }
 }
 

@@ -16,11 +16,12 @@ use crate::classify::{Classifier, SettledRow};
 use crate::decide::Decider;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, ModelIdentity, Summary};
-use crate::pipeline::{self, Drive, Run};
+use crate::pipeline::{self, Drive, Outcome, Run};
+use crate::position::Geometry;
 use crate::record::{Recorder, RunDescription};
 use crate::source::Source;
 use crate::source::simulated::TruthJudge;
-use crate::station::{self, Geometry};
+use crate::station;
 
 /// Arguments of `millsight demo`.
 #[derive(Debug, Default, Args)]
@@ -157,20 +158,23 @@ fn inspect(
         Some(flat_field) => Some(FlatField::load(&flat_field.file, width).into_diagnostic()?),
         None => None,
     };
-    let started = engine::start(&model, &request, station::workers(&station.engine))
-        .into_diagnostic()
-        .wrap_err("the engine did not start")?;
+    let started = engine::start_for(&model, &request, |running| {
+        station::workers(&station.engine, running)
+    })
+    .into_diagnostic()
+    .wrap_err("the engine did not start")?;
     let identity = started.identity();
     for notice in &started.notices {
         eprintln!("warning: {notice}");
     }
     let notices = started.notices;
+    let batch = station::batch(&station.engine, &model);
     let classifiers = started
         .engines
         .into_iter()
         .map(|engine| {
             let detection = station.material_detection.clone();
-            Classifier::new(engine, &model.card, decider.clone(), detection, width)
+            Classifier::new(engine, &model.card, decider.clone(), detection, batch)
         })
         .collect();
     let model_identity = ModelIdentity {
@@ -183,8 +187,7 @@ fn inspect(
     };
     let mut piece = station.material.piece_id.clone();
     if let Some(header) = source.header() {
-        geometry.lines_per_metre = header.lines_per_metre;
-        geometry.mm_per_pixel = header.mm_per_pixel;
+        geometry = geometry.of_recording(header);
         piece.clone_from(&header.piece);
     }
     let mut recorder = match folder {
@@ -216,9 +219,13 @@ fn inspect(
     let mut compare = truth
         .as_mut()
         .map(|truth| |row: &SettledRow| truth.row(row));
-    let problems = pipeline::run(
+    let Outcome {
+        problems,
+        notices: found,
+    } = pipeline::run(
         Run {
             source,
+            geometry,
             classifiers,
             flat_field,
             recorder: recorder.as_mut(),
@@ -237,6 +244,7 @@ fn inspect(
     let mut summary = ledger.summary(defects.into_iter(), identity, model_identity);
     summary.truth = truth.map(|truth| truth.comparison());
     summary.notices = notices;
+    summary.notices.extend(found);
     summary.problems = problems;
     if stop.load(Ordering::Relaxed) {
         summary

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | magic | `MSLINES1` |
 //! | header | length `u32`, JSON of [`Header`], CRC-32 of the JSON `u32` |
-//! | block, repeated | `BLCK`, first line `u64`, timestamp in ns `u64`, encoder `i64` (`i64::MIN`: none), lines `u32`, CRC-32 of the pixels `u32`, zero `u32`, CRC-32 of these 40 bytes `u32`, pixels |
+//! | block, repeated | `BLCK`, first line `u64`, timestamp in ns `u64`, encoder at the first line `i64` (`i64::MIN`: none), lines `u32`, CRC-32 of the pixels `u32`, counts of the encoder from the first line to the last `i32`, CRC-32 of these 40 bytes `u32`, pixels |
 //! | end | `DONE`, lines in total `u64`, blocks `u64`, CRC-32 of these 20 bytes `u32` |
 //!
 //! A hole in the sequence of lines is a gap. A file without its end was cut
@@ -52,7 +52,7 @@ pub struct Header {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::{Event, LineBlock, Source, SourceError};
+    use super::super::{EncoderSpan, Event, LineBlock, Source, SourceError};
     use super::*;
     use proptest::prelude::*;
     use std::path::Path;
@@ -120,6 +120,36 @@ mod tests {
         assert!(error.is_none(), "{error:?}");
         assert_eq!(pixels, written);
         assert_eq!(gaps, [(8, 92)]);
+    }
+
+    #[test]
+    fn encoder_counts_are_kept_for_both_ends_of_a_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("strip.lines");
+        let span = EncoderSpan {
+            first: 70_000,
+            last: 69_993,
+        };
+        let mut writer = RecordingWriter::create(&path, &header()).unwrap();
+        let mut block = LineBlock {
+            first_line: 0,
+            pixels: &[9; 8 * WIDTH],
+            timestamp: Duration::ZERO,
+            encoder: Some(span),
+        };
+        writer.write(&block).unwrap();
+        block.first_line = 8;
+        block.encoder = Some(EncoderSpan {
+            first: 0,
+            last: i64::MAX,
+        });
+        assert!(writer.write(&block).is_err());
+        writer.finish().unwrap();
+        let mut source = RecordingSource::open(&path).unwrap();
+        match source.next_event().unwrap() {
+            Event::Lines(block) => assert_eq!(block.encoder, Some(span)),
+            event => panic!("{event:?}"),
+        }
     }
 
     #[test]

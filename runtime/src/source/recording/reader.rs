@@ -5,7 +5,7 @@ use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Event, Gap, LineBlock, Source, SourceError};
+use super::super::{EncoderSpan, Event, Gap, LineBlock, Source, SourceError};
 use super::{
     BLOCK_HEADER, BLOCK_MAGIC, END_MAGIC, END_SIZE, Header, LARGEST_BLOCK, LONGEST_HEADER, MAGIC,
     NO_ENCODER,
@@ -31,7 +31,7 @@ pub struct RecordingSource {
 struct BlockHeader {
     first_line: u64,
     timestamp: Duration,
-    encoder: Option<i64>,
+    encoder: Option<EncoderSpan>,
     lines: u32,
 }
 
@@ -114,13 +114,19 @@ impl RecordingSource {
             return Err(self.damaged("a block header's checksum does not match".into()));
         }
         let mut fields = Fields(&body[4..]);
-        let header = BlockHeader {
+        let mut header = BlockHeader {
             first_line: u64::from_le_bytes(fields.next()),
             timestamp: Duration::from_nanos(u64::from_le_bytes(fields.next())),
-            encoder: Some(i64::from_le_bytes(fields.next())).filter(|&count| count != NO_ENCODER),
+            encoder: Some(i64::from_le_bytes(fields.next()))
+                .filter(|&count| count != NO_ENCODER)
+                .map(|first| EncoderSpan { first, last: first }),
             lines: u32::from_le_bytes(fields.next()),
         };
         let pixel_sum = u32::from_le_bytes(fields.next());
+        let moved = i32::from_le_bytes(fields.next());
+        if let Some(span) = &mut header.encoder {
+            span.last = span.first.saturating_add(moved.into());
+        }
         let size = u64::from(header.lines) * self.header.pixels_per_line as u64;
         if size == 0 || size > LARGEST_BLOCK || header.first_line < self.next_line {
             return Err(self.damaged(format!(
