@@ -195,15 +195,16 @@ impl Classifier {
         }
     }
 
-    /// Whether the oldest row in hand would still be in time together with
-    /// another row.
+    /// Whether the oldest row in hand can well wait for another row: filling
+    /// a batch may take half of the time until the deadline, so that a run
+    /// that is slower than the last ones does not make all of it late.
     fn has_time_for_more(&self, tiles: usize, deadline: Option<Duration>) -> bool {
         let (Some(deadline), Some(oldest)) = (deadline, self.in_hand.front()) else {
             return true;
         };
         let row = &oldest.row.row;
         let cost = self.cost.of(tiles + row.columns(), self.batch);
-        row.completed.elapsed() + cost <= deadline
+        row.completed.elapsed() + cost <= deadline / 2
     }
 
     /// Hands on the rows at the front of which everything is known, and gives

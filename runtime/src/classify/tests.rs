@@ -143,6 +143,24 @@ fn a_row_that_cannot_be_in_time_is_left_until_the_estimate_has_faded() {
 }
 
 #[test]
+fn a_batch_is_not_filled_where_that_would_make_it_late() {
+    let (send, sizes) = crossbeam_channel::unbounded();
+    let mut classifier = classifier(8, move |_, tiles| {
+        send.send(tiles).unwrap();
+        std::thread::sleep(Duration::from_millis(20 * tiles as u64));
+        clean(tiles)
+    });
+    let rows = || (0..4).map(|number| row(number, [true, false])).collect();
+    // Nothing is known yet, so that the first batch takes all; after it, four
+    // tiles are known to take 80 ms.
+    run(&mut classifier, rows(), Some(Duration::from_secs(10)));
+    run(&mut classifier, rows(), Some(Duration::from_millis(120)));
+    drop(classifier);
+    let sizes: Vec<_> = sizes.iter().collect();
+    assert_eq!(sizes[..2], [4, 1], "{sizes:?}");
+}
+
+#[test]
 fn background_is_told_however_late_it_is() {
     let mut classifier = classifier(2, |_, tiles| clean(tiles));
     let mut late = row(0, [false, true]);
