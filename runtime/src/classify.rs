@@ -1,200 +1,309 @@
 //! Rows of tiles go through the network.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
+mod cost;
+mod input;
+mod settled;
 
-use millsight_export::card::{ElementType, ModelCard};
-use millsight_export::engine::{Batch, Engine};
-use millsight_export::preprocess::{ImageView, Preprocessor, ViewError};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use millsight_export::card::ModelCard;
+use millsight_export::engine::{Engine, EngineError};
+use millsight_export::preprocess::{PreprocessError, ViewError};
 use millsight_firmware_config::{MaterialDetection, TILE_SIZE};
 
 use crate::assemble::Row;
-use crate::decide::{self, Decider, Verdict};
+use crate::decide::{self, Decider};
 use crate::ledger::{TileState, UnjudgedReason};
+use crate::panics;
+use cost::Cost;
+use input::Input;
 
-/// A row whose tiles have their final state.
-#[derive(Debug)]
-pub struct SettledRow {
-    /// The row.
-    pub row: Row,
-    /// State of each tile, from column 0 on.
-    pub states: Vec<TileState>,
-    /// Verdict of each tile that was judged.
-    pub verdicts: Vec<Option<Verdict>>,
-    /// Probabilities, `[columns, classes]`; meaningful where there is a
-    /// verdict.
-    pub probabilities: Vec<f32>,
-    /// When the states were known.
-    pub settled: Instant,
-    /// What went wrong on the way, if anything did.
-    pub problem: Option<String>,
-}
+pub use settled::{SettledRow, SettledTile};
 
-impl SettledRow {
-    /// A row at which nobody looks.
-    pub fn unjudged(row: Row, columns: usize, reason: UnjudgedReason) -> Self {
-        Self {
-            row,
-            states: vec![TileState::Unjudged(reason); columns],
-            verdicts: vec![None; columns],
-            probabilities: Vec::new(),
-            settled: Instant::now(),
-            problem: None,
-        }
-    }
+/// Why tiles could not be judged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClassifyError {
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The engine panicked.
+    #[error("the engine panicked: {0}")]
+    Panic(String),
+    /// The engine gave more or fewer scores than it was asked for.
+    #[error("the engine gave {got} scores for {tiles} tiles of {classes} classes")]
+    ScoreCount {
+        /// Scores that came.
+        got: usize,
+        /// Tiles that were given.
+        tiles: usize,
+        /// Classes of the model.
+        classes: usize,
+    },
+    /// Scores are infinite or no numbers.
+    #[error("the network gave scores that are no numbers")]
+    NotFinite,
+    /// The row's pixels do not hold the tile.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The tile does not fit the model's input.
+    #[error(transparent)]
+    Prepare(#[from] PreprocessError),
 }
 
 /// One worker: an engine with everything that it needs to judge rows.
 pub struct Classifier {
     engine: Box<dyn Engine>,
-    preprocessor: Preprocessor,
+    input: Input,
     decider: Decider,
     detection: MaterialDetection,
-    width: usize,
-    /// Elements of one prepared tile.
-    tile_elements: usize,
-    element: ElementType,
-    levels: Vec<u8>,
-    values: Vec<f32>,
+    /// Tiles that go through the network at once.
+    batch: usize,
     scores: Vec<f32>,
+    /// Rows that were taken and not yet handed on, in their order.
+    in_hand: VecDeque<InHand>,
+    cost: Cost,
+}
+
+/// A row with tiles of which nothing is known yet.
+struct InHand {
+    row: SettledRow,
+    open_tiles: usize,
+}
+
+/// A tile that waits for the network: its row, counted from the first one
+/// that was taken, and its column.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    row: usize,
+    column: usize,
 }
 
 impl Classifier {
-    /// A worker for lines of `width` pixels, a multiple of the tile size.
+    /// A worker that gives `batch` tiles (at least one) to its engine at once.
     pub fn new(
         engine: Box<dyn Engine>,
         card: &ModelCard,
         decider: Decider,
         detection: MaterialDetection,
-        width: usize,
+        batch: usize,
     ) -> Self {
-        let columns = width / TILE_SIZE;
-        let tile_elements = card.input.channels * card.input.height * card.input.width;
-        let element = card.input.element;
-        let of = |wanted: ElementType| {
-            if element == wanted {
-                columns * tile_elements
-            } else {
-                0
-            }
-        };
+        let batch = batch.max(1);
         Self {
             engine,
-            preprocessor: Preprocessor::new(&card.input, &card.preprocessing),
+            input: Input::new(card, batch),
             decider,
             detection,
-            width,
-            tile_elements,
-            element,
-            levels: vec![0; of(ElementType::U8)],
-            values: vec![0.0; of(ElementType::F32)],
+            batch,
             scores: Vec::new(),
+            in_hand: VecDeque::new(),
+            cost: Cost::default(),
         }
     }
 
-    /// Judges the tiles of a row: those without material are background, the
-    /// others go through the network as one batch. A failure of the engine,
-    /// a panic included, leaves the tiles of the row unjudged.
-    pub fn classify(&mut self, row: Row) -> SettledRow {
-        let columns = self.width / TILE_SIZE;
-        let Some(pixels) = &row.pixels else {
-            return SettledRow::unjudged(row, columns, UnjudgedReason::ImageLost);
+    /// Judges a row, and with it as many of the rows that `more` gives as the
+    /// engine takes at once. Each row is handed on as soon as all of its tiles
+    /// have their states.
+    ///
+    /// Tiles without material are background. The others go through the
+    /// network, but for those of which the verdict would come later than
+    /// `deadline` after the row's last line. A failure of the engine, a panic
+    /// included, leaves the tiles unjudged that it was given at that time.
+    pub fn classify(
+        &mut self,
+        row: Row,
+        deadline: Option<Duration>,
+        more: &mut dyn FnMut() -> Option<Row>,
+        hand_on: &mut dyn FnMut(SettledRow),
+    ) {
+        let mut places = Vec::with_capacity(self.batch);
+        let mut taken = 0;
+        let mut handed_on = 0;
+        let mut next = Some(row);
+        while let Some(row) = next {
+            self.take(row, taken, deadline, &mut places);
+            taken += 1;
+            handed_on += self.hand_on(hand_on);
+            next = if places.len() < self.batch && self.has_time_for_more(places.len(), deadline) {
+                more()
+            } else {
+                None
+            };
+        }
+        for places in places.chunks(self.batch) {
+            self.judge(places, handed_on);
+            handed_on += self.hand_on(hand_on);
+        }
+    }
+
+    /// Gives up the rows that were taken and not yet handed on, after a panic.
+    /// What is not known of their tiles stays unjudged.
+    pub fn abandon(&mut self) -> impl Iterator<Item = SettledRow> {
+        self.in_hand.drain(..).map(|in_hand| in_hand.row)
+    }
+
+    /// Takes a row in hand: finds its background, and adds the places of the
+    /// tiles that the network must see.
+    fn take(
+        &mut self,
+        row: Row,
+        number: usize,
+        deadline: Option<Duration>,
+        places: &mut Vec<Place>,
+    ) {
+        let columns = row.columns();
+        let lost = row.pixels.is_none();
+        self.in_hand.push_back(InHand {
+            row: SettledRow::unjudged(row, UnjudgedReason::Fault),
+            open_tiles: columns,
+        });
+        let Some(InHand { row, open_tiles }) = self.in_hand.back_mut() else {
+            return;
         };
-        let mut states = vec![TileState::Background; columns];
-        let mut verdicts = vec![None; columns];
-        let mut probabilities = vec![0.0; columns * self.decider.classes().len()];
-        let with_material: Vec<usize> = (0..columns)
-            .filter(|&column| !self.is_background(pixels, row.lines, column))
-            .collect();
-        let judged = catch_unwind(AssertUnwindSafe(|| self.run(pixels, &with_material)))
-            .unwrap_or_else(|_| Err("the engine panicked".into()));
-        let problem = match judged {
+        if lost {
+            row.states
+                .fill(TileState::Unjudged(UnjudgedReason::ImageLost));
+            *open_tiles = 0;
+            return;
+        }
+        let before = places.len();
+        let pixels = row.row.pixels.as_deref().unwrap_or_default();
+        for column in 0..columns {
+            if is_background(&self.detection, &row.row, pixels, column) {
+                row.states[column] = TileState::Background;
+            } else {
+                places.push(Place {
+                    row: number,
+                    column,
+                });
+            }
+        }
+        *open_tiles = places.len() - before;
+        let cost = self.cost.of(places.len(), self.batch);
+        let late = deadline.is_some_and(|deadline| row.row.completed.elapsed() + cost > deadline);
+        if *open_tiles > 0 && late {
+            for place in places.drain(before..) {
+                row.states[place.column] = TileState::Unjudged(UnjudgedReason::Deadline);
+            }
+            *open_tiles = 0;
+            self.cost.fade();
+        }
+        if *open_tiles > 0 {
+            row.probabilities = vec![0.0; columns * self.decider.classes().len()];
+        }
+    }
+
+    /// Whether the oldest row in hand can well wait for another row: filling
+    /// a batch may take half of the time until the deadline, so that a run
+    /// that is slower than the last ones does not make all of it late.
+    fn has_time_for_more(&self, tiles: usize, deadline: Option<Duration>) -> bool {
+        let (Some(deadline), Some(oldest)) = (deadline, self.in_hand.front()) else {
+            return true;
+        };
+        let row = &oldest.row.row;
+        let cost = self.cost.of(tiles + row.columns(), self.batch);
+        row.completed.elapsed() + cost <= deadline / 2
+    }
+
+    /// Hands on the rows at the front of which everything is known, and gives
+    /// their number.
+    fn hand_on(&mut self, hand_on: &mut dyn FnMut(SettledRow)) -> usize {
+        let mut count = 0;
+        while self.in_hand.front().is_some_and(|row| row.open_tiles == 0) {
+            let Some(InHand { mut row, .. }) = self.in_hand.pop_front() else {
+                break;
+            };
+            row.settled = Instant::now();
+            hand_on(row);
+            count += 1;
+        }
+        count
+    }
+
+    /// Runs tiles that the engine takes at once. `first` is the number of the
+    /// first row in hand.
+    fn judge(&mut self, places: &[Place], first: usize) {
+        let begun = Instant::now();
+        let run = catch_unwind(AssertUnwindSafe(|| self.run(places, first)))
+            .unwrap_or_else(|panic| Err(ClassifyError::Panic(panics::message(&*panic))));
+        let classes = self.decider.classes().len();
+        let mut problem = match run {
             Ok(()) => {
-                let classes = self.decider.classes().len();
-                let mut problem = None;
-                for (scores, &column) in self.scores.chunks_exact_mut(classes).zip(&with_material) {
-                    if !decide::are_finite(scores) {
-                        states[column] = TileState::Unjudged(UnjudgedReason::EngineError);
-                        problem = Some("the network gave scores that are no numbers".into());
-                        continue;
-                    }
+                self.cost.note(begun.elapsed(), places.len());
+                None
+            }
+            Err(error) => {
+                self.scores.clear();
+                Some(error)
+            }
+        };
+        let mut scores = self.scores.chunks_exact_mut(classes);
+        for place in places {
+            let Some(InHand { row, open_tiles }) = self.in_hand.get_mut(place.row - first) else {
+                continue;
+            };
+            *open_tiles -= 1;
+            row.states[place.column] = match scores.next() {
+                Some(scores) if decide::are_finite(scores) => {
                     let verdict = self.decider.decide(scores);
-                    probabilities[column * classes..][..classes].copy_from_slice(scores);
-                    states[column] = TileState::Judged {
+                    row.probabilities[place.column * classes..][..classes].copy_from_slice(scores);
+                    row.verdicts[place.column] = Some(verdict);
+                    TileState::Judged {
                         flagged: verdict.flagged.then_some(verdict.class),
-                    };
-                    verdicts[column] = Some(verdict);
+                    }
                 }
-                problem
-            }
-            Err(reason) => {
-                for &column in &with_material {
-                    states[column] = TileState::Unjudged(UnjudgedReason::EngineError);
+                Some(_) => {
+                    problem.get_or_insert(ClassifyError::NotFinite);
+                    TileState::Unjudged(UnjudgedReason::EngineError)
                 }
-                Some(reason)
-            }
-        };
-        SettledRow {
-            row,
-            states,
-            verdicts,
-            probabilities,
-            settled: Instant::now(),
-            problem,
+                None => TileState::Unjudged(UnjudgedReason::EngineError),
+            };
+            row.problems.extend(problem.take());
         }
     }
 
-    /// Prepares the tiles of the given columns and runs them as one batch.
-    fn run(&mut self, pixels: &[u8], columns: &[usize]) -> Result<(), String> {
-        self.scores.clear();
-        if columns.is_empty() {
-            return Ok(());
+    /// Prepares tiles and runs them, so that `scores` holds what the network
+    /// says of them.
+    fn run(&mut self, places: &[Place], first: usize) -> Result<(), ClassifyError> {
+        for (slot, place) in places.iter().enumerate() {
+            let row = &self.in_hand[place.row - first].row.row;
+            let pixels = row.pixels.as_deref().unwrap_or_default();
+            let width = row.geometry.pixels_per_line;
+            self.input.prepare(slot, pixels, width, place.column)?;
         }
-        for (slot, &column) in columns.iter().enumerate() {
-            let view = tile_view(pixels, self.width, column).map_err(|error| error.to_string())?;
-            let range = slot * self.tile_elements..(slot + 1) * self.tile_elements;
-            match self.element {
-                ElementType::U8 => self.preprocessor.prepare_u8(view, &mut self.levels[range]),
-                ElementType::F32 => self.preprocessor.prepare_f32(view, &mut self.values[range]),
-            }
-            .map_err(|error| error.to_string())?;
+        let batch = self.input.batch(places.len());
+        self.engine.run(batch, places.len(), &mut self.scores)?;
+        let classes = self.decider.classes().len();
+        if self.scores.len() != places.len() * classes {
+            return Err(ClassifyError::ScoreCount {
+                got: self.scores.len(),
+                tiles: places.len(),
+                classes,
+            });
         }
-        let elements = columns.len() * self.tile_elements;
-        let batch = match self.element {
-            ElementType::U8 => Batch::U8(&self.levels[..elements]),
-            ElementType::F32 => Batch::F32(&self.values[..elements]),
-        };
-        self.engine
-            .run(batch, columns.len(), &mut self.scores)
-            .map_err(|error| error.to_string())
-    }
-
-    /// Whether a tile shows no material: too few of its pixels reach the
-    /// level of the material. Padding does not count.
-    fn is_background(&self, pixels: &[u8], lines: usize, column: usize) -> bool {
-        if !self.detection.enabled {
-            return false;
-        }
-        let level = self.detection.minimum_level;
-        let bright: usize = pixels
-            .chunks_exact(self.width)
-            .take(lines)
-            .map(|line| {
-                let tile = &line[column * TILE_SIZE..][..TILE_SIZE];
-                tile.iter().filter(|&&pixel| pixel >= level).count()
-            })
-            .sum();
-        (bright as f32) < self.detection.minimum_share * (lines * TILE_SIZE) as f32
+        Ok(())
     }
 }
 
-/// A tile within the pixels of its row, without a copy.
-fn tile_view(pixels: &[u8], width: usize, column: usize) -> Result<ImageView<'_>, ViewError> {
-    ImageView::new(
-        TILE_SIZE,
-        TILE_SIZE,
-        1,
-        width,
-        &pixels[column * TILE_SIZE..],
-    )
+/// Whether a tile shows no material: too few of its pixels reach the level of
+/// the material. Padding does not count.
+fn is_background(detection: &MaterialDetection, row: &Row, pixels: &[u8], column: usize) -> bool {
+    if !detection.enabled {
+        return false;
+    }
+    let level = detection.minimum_level;
+    let bright: usize = pixels
+        .chunks_exact(row.geometry.pixels_per_line)
+        .take(row.lines)
+        .map(|line| {
+            let tile = &line[column * TILE_SIZE..][..TILE_SIZE];
+            tile.iter().filter(|&&pixel| pixel >= level).count()
+        })
+        .sum();
+    (bright as f32) < detection.minimum_share * (row.lines * TILE_SIZE) as f32
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,14 +22,17 @@ pub enum UnjudgedReason {
     EngineError,
     /// No buffer was free, so that the image could not be kept.
     ImageLost,
+    /// The program itself failed on the way.
+    Fault,
 }
 
 impl UnjudgedReason {
-    const ALL: [UnjudgedReason; 4] = [
+    const ALL: [UnjudgedReason; 5] = [
         UnjudgedReason::Overload,
         UnjudgedReason::Deadline,
         UnjudgedReason::EngineError,
         UnjudgedReason::ImageLost,
+        UnjudgedReason::Fault,
     ];
 
     /// The reason's name in summaries and records.
@@ -39,6 +42,7 @@ impl UnjudgedReason {
             UnjudgedReason::Deadline => "deadline",
             UnjudgedReason::EngineError => "engine_error",
             UnjudgedReason::ImageLost => "image_lost",
+            UnjudgedReason::Fault => "fault",
         }
     }
 }
@@ -92,10 +96,13 @@ pub struct Ledger {
     background: AtomicU64,
     cleared: AtomicU64,
     judged: AtomicU64,
-    unjudged: [AtomicU64; 4],
+    late: AtomicU64,
+    unjudged: [AtomicU64; UnjudgedReason::ALL.len()],
     flagged: Vec<AtomicU64>,
     /// Microseconds from the last line of a tile to its verdict.
     latency: Mutex<Histogram<u64>>,
+    /// Microseconds from the start to the state that came last.
+    last_settled: AtomicU64,
 }
 
 /// Latencies above this are counted as this: ten minutes, in microseconds.
@@ -115,9 +122,11 @@ impl Ledger {
             background: AtomicU64::new(0),
             cleared: AtomicU64::new(0),
             judged: AtomicU64::new(0),
+            late: AtomicU64::new(0),
             unjudged: Default::default(),
             flagged: classes.iter().map(|_| AtomicU64::new(0)).collect(),
             latency: Mutex::new(new_histogram()),
+            last_settled: AtomicU64::new(0),
         }
     }
 
@@ -154,6 +163,14 @@ impl Ledger {
             TileState::Unjudged(reason) => &self.unjudged[reason as usize],
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        let moment = self.started.elapsed().as_micros() as u64;
+        self.last_settled.fetch_max(moment, Ordering::Relaxed);
+    }
+
+    /// Counts verdicts that came after their deadline; they are counted as
+    /// judged as well.
+    pub fn late(&self, tiles: u64) {
+        self.late.fetch_add(tiles, Ordering::Relaxed);
     }
 
     /// Notes how long the verdicts of `tiles` tiles took, from their last line.
@@ -180,6 +197,7 @@ impl Ledger {
             judged: get(&self.judged),
             unjudged: self.unjudged.iter().map(get).sum(),
             padded: get(&self.padded),
+            late: get(&self.late),
         }
     }
 
@@ -208,7 +226,13 @@ impl Ledger {
         engine: EngineIdentity,
         model: ModelIdentity,
     ) -> Summary {
-        let elapsed = self.started.elapsed().as_secs_f64();
+        // Until the last tile had its state: what the program did afterwards
+        // is no part of its rate.
+        let elapsed = match self.last_settled.load(Ordering::Relaxed) {
+            0 => self.started.elapsed(),
+            microseconds => Duration::from_micros(microseconds),
+        }
+        .as_secs_f64();
         let lines = self.line_counts();
         let tiles = self.tiles();
         let histogram = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
@@ -286,6 +310,8 @@ pub struct TileCounts {
     pub unjudged: u64,
     /// Tiles partly filled up with black, whatever their state.
     pub padded: u64,
+    /// Tiles that were judged, but after their deadline.
+    pub late: u64,
 }
 
 impl TileCounts {
@@ -302,7 +328,7 @@ pub struct Rate {
     pub lines_per_second: f64,
     /// Tiles a second, over the whole run.
     pub tiles_per_second: f64,
-    /// Duration of the run in seconds.
+    /// Seconds until the last tile had its state.
     pub elapsed_s: f64,
 }
 
@@ -431,9 +457,9 @@ mod tests {
     #[test]
     fn every_state_is_counted_once() {
         let ledger = Ledger::new(&["no_defect".into(), "cracks".into()]);
-        ledger.enter(8, false);
-        ledger.enter(8, true);
-        assert_eq!(ledger.outstanding(), 16);
+        ledger.enter(9, false);
+        ledger.enter(9, true);
+        assert_eq!(ledger.outstanding(), 18);
         let states = [
             TileState::Background,
             TileState::Cleared,
@@ -443,6 +469,7 @@ mod tests {
             TileState::Unjudged(UnjudgedReason::Deadline),
             TileState::Unjudged(UnjudgedReason::EngineError),
             TileState::Unjudged(UnjudgedReason::ImageLost),
+            TileState::Unjudged(UnjudgedReason::Fault),
         ];
         for state in states.iter().chain(&states) {
             ledger.settle(*state);
@@ -450,7 +477,28 @@ mod tests {
         let tiles = ledger.tiles();
         assert_eq!(ledger.outstanding(), 0);
         assert_eq!((tiles.background, tiles.cleared), (2, 2));
-        assert_eq!((tiles.judged, tiles.unjudged, tiles.padded), (4, 8, 8));
+        assert_eq!((tiles.judged, tiles.unjudged, tiles.padded), (4, 10, 9));
         assert_eq!(ledger.flagged(), 2);
+    }
+
+    #[test]
+    fn the_rate_ends_with_the_last_tile() {
+        let ledger = Ledger::new(&["no_defect".into()]);
+        ledger.lines(512);
+        ledger.enter(1, false);
+        ledger.settle(TileState::Background);
+        std::thread::sleep(Duration::from_millis(120));
+        let engine = EngineIdentity {
+            name: "embedded".into(),
+            version: String::new(),
+            provider: "cpu".into(),
+            precision: "f32".into(),
+        };
+        let model = ModelIdentity {
+            sha256: String::new(),
+            name: String::new(),
+        };
+        let rate = ledger.summary(std::iter::empty(), engine, model).rate;
+        assert!(rate.elapsed_s < 0.1, "{rate:?}");
     }
 }

@@ -12,7 +12,12 @@ pub mod commands;
 pub mod decide;
 pub mod flat_field;
 pub mod ledger;
+mod panics;
 pub mod pipeline;
+pub mod position;
 pub mod record;
 pub mod source;
 pub mod station;
+
+#[cfg(test)]
+mod testing;

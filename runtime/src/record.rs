@@ -49,8 +49,8 @@ use rusqlite::{Connection, params};
 
 use crate::classify::SettledRow;
 use crate::ledger::{ModelIdentity, Recorded, Summary, TileState};
+use crate::position::Geometry;
 use crate::source::Gap;
-use crate::station::Geometry;
 pub use database::database_path;
 pub use error::RecordError;
 use folder::FolderLock;
@@ -193,12 +193,11 @@ impl Recorder {
         first_error.map_or(committed, Err)
     }
 
-    /// Records a gap in the sequence of lines.
+    /// Records a gap in the sequence of lines, at `metres` from the head.
     ///
     /// # Errors
     /// When the database cannot be written; the gap is then counted as lost.
-    pub fn gap(&mut self, gap: &Gap) -> Result<(), RecordError> {
-        let metres = self.description.geometry.metres(gap.first_line);
+    pub fn gap(&mut self, gap: &Gap, metres: f64) -> Result<(), RecordError> {
         let (piece, first_line, lines) = (self.piece, gap.first_line as i64, gap.lines as i64);
         let values = params![piece, first_line, lines, metres, gap.reason];
         match self.execute(database::INSERT_GAP, values) {
@@ -310,7 +309,7 @@ impl Recorder {
         image: Option<&str>,
         image_problem: Option<&str>,
     ) -> Result<i64, RecordError> {
-        let geometry = &self.description.geometry;
+        let position = row.row.position(column);
         let classes = &self.description.card.classes;
         let verdict = row.verdicts[column];
         let class = verdict.map(|verdict| classes[verdict.class].clone());
@@ -326,17 +325,13 @@ impl Recorder {
         let file = self.description.files.get(file);
         let file = file.map(|file| file.display().to_string());
         let latency = row.settled.duration_since(row.row.completed).as_secs_f64() * 1000.0;
-        let (metres, millimetres) = (
-            geometry.metres(row.row.first_line),
-            geometry.millimetres(column),
-        );
         let values = params![
             self.piece,
             row.row.number as i64,
             column as i64,
             row.row.first_line as i64,
-            metres,
-            millimetres,
+            position.metres,
+            position.millimetres,
             row.row.encoder,
             row.row.lines as i64,
             row.states[column].name(),

@@ -24,9 +24,33 @@ pub struct LineBlock<'a> {
     pub pixels: &'a [u8],
     /// When the last line was exposed, since the start of the source.
     pub timestamp: Duration,
-    /// Position of the encoder at the first line, in its counts, where the
-    /// station has one.
-    pub encoder: Option<i64>,
+    /// Position of the encoder at the block's lines, where the station has
+    /// one.
+    pub encoder: Option<EncoderSpan>,
+}
+
+/// Counts of the encoder at the first and at the last line of a block. Between
+/// them the material is taken to have moved evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncoderSpan {
+    /// Count at the first line.
+    pub first: i64,
+    /// Count at the last line.
+    pub last: i64,
+}
+
+impl EncoderSpan {
+    /// Count at the line `index` of a block of `lines` lines, to the nearest
+    /// whole count.
+    pub fn at(self, index: usize, lines: usize) -> i64 {
+        let steps = lines.saturating_sub(1) as i128;
+        if steps == 0 {
+            return self.first;
+        }
+        let moved = (i128::from(self.last) - i128::from(self.first)) * index as i128;
+        let count = i128::from(self.first) + (2 * moved + steps).div_euclid(2 * steps);
+        count.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
 }
 
 /// Lines that are known to be missing.
@@ -150,4 +174,23 @@ pub enum SourceError {
     /// The simulator refused its settings.
     #[error("the simulator cannot run: {0}")]
     Simulator(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_between_the_ends_of_a_block_are_interpolated() {
+        let span = EncoderSpan { first: -4, last: 8 };
+        let counts: Vec<i64> = (0..7).map(|index| span.at(index, 7)).collect();
+        assert_eq!(counts, [-4, -2, 0, 2, 4, 6, 8]);
+        let still = EncoderSpan { first: 5, last: 5 };
+        assert_eq!((still.at(0, 1), still.at(3, 9)), (5, 5));
+        let widest = EncoderSpan {
+            first: i64::MIN,
+            last: i64::MAX,
+        };
+        assert_eq!(widest.at(511, 512), i64::MAX);
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use millsight_export::engine::{EngineChoice, EngineRequest, Provider};
+use millsight_export::engine::{EngineChoice, EngineIdentity, EngineRequest, Provider};
 use millsight_export::model_file::{ModelFile, ModelFileError};
-use millsight_firmware_config::{self as config, Pace, ScanDirection, Source as Config, Station};
+use millsight_firmware_config::{self as config, Pace, Source as Config, Station};
 
 use crate::source::recording::{MAGIC, RecordingSource};
 use crate::source::simulated::SimulatedSource;
@@ -14,47 +14,6 @@ use crate::source::{self, Source, SourceError};
 
 /// The model that is shipped inside the program.
 const SHIPPED_MODEL: &[u8] = include_bytes!("../../models/millsight-vit.onnx");
-
-/// Where a tile lies on the material.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Geometry {
-    /// Lines per metre along the material.
-    pub lines_per_metre: f64,
-    /// Width of a pixel in millimetres.
-    pub mm_per_pixel: f64,
-    /// Pixels per line.
-    pub pixels_per_line: usize,
-    /// Whether pixel 0 is on the far side.
-    pub reversed: bool,
-}
-
-impl Geometry {
-    /// The geometry of a station at its nominal speed.
-    pub fn of(station: &Station) -> Self {
-        Self {
-            lines_per_metre: station.lines_per_metre(station.material.speed_m_per_s.nominal),
-            mm_per_pixel: station.optics.mm_per_pixel,
-            pixels_per_line: station.camera.pixels_per_line,
-            reversed: station.optics.scan_direction == ScanDirection::Reverse,
-        }
-    }
-
-    /// Metres from the head of the piece to a line.
-    pub fn metres(&self, line: u64) -> f64 {
-        line as f64 / self.lines_per_metre
-    }
-
-    /// Millimetres across the line to the centre of a column of tiles.
-    pub fn millimetres(&self, column: usize) -> f64 {
-        let centre = (column as f64 + 0.5) * config::TILE_SIZE as f64;
-        let pixel = if self.reversed {
-            self.pixels_per_line as f64 - centre
-        } else {
-            centre
-        };
-        pixel * self.mm_per_pixel
-    }
-}
 
 /// Opens the source that a station names.
 ///
@@ -166,16 +125,23 @@ pub fn engine_request(engine: &config::Engine) -> EngineRequest {
 }
 
 /// Workers of a station: what it says, else one for each processor core. A
-/// GPU is fed by one worker, whose batches then follow one another.
-pub fn workers(engine: &config::Engine) -> usize {
-    let on_processor = engine.providers.first() == Some(&config::Provider::Cpu);
+/// GPU is fed by one worker, whose batches then follow one another. What
+/// counts is the provider that runs: with `fallback` it need not be the first
+/// that the station lists.
+pub fn workers(engine: &config::Engine, running: &EngineIdentity) -> usize {
     engine.workers.unwrap_or_else(|| {
-        if on_processor {
+        if running.provider == Provider::Cpu.to_string() {
             std::thread::available_parallelism().map_or(1, usize::from)
         } else {
             1
         }
     })
+}
+
+/// Tiles that a worker gives to the engine at once: what the model's graph
+/// fixes, else what the station says.
+pub fn batch(engine: &config::Engine, model: &ModelFile) -> usize {
+    model.fixed_batch.unwrap_or(engine.batch)
 }
 
 /// A folder of the user's data for something that Millsight makes.
@@ -189,6 +155,15 @@ pub fn data_folder(name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn identity(provider: &str) -> EngineIdentity {
+        EngineIdentity {
+            name: "onnxruntime".into(),
+            version: "1.31.1".into(),
+            provider: provider.into(),
+            precision: "f32".into(),
+        }
+    }
 
     #[test]
     fn waiting_rows_of_long_lines_must_fit_into_memory() {
@@ -204,16 +179,16 @@ mod tests {
     }
 
     #[test]
-    fn positions_across_follow_the_scan_direction() {
-        let mut geometry = Geometry {
-            lines_per_metre: 10_000.0,
-            mm_per_pixel: 0.25,
-            pixels_per_line: 4096,
-            reversed: false,
+    fn the_provider_that_started_decides_how_many_workers_there_are() {
+        let mut engine = config::Engine {
+            providers: vec![config::Provider::Cuda, config::Provider::Cpu],
+            fallback: true,
+            ..config::Engine::default()
         };
-        assert_eq!(geometry.millimetres(0), 64.0);
-        assert_eq!(geometry.metres(5_000), 0.5);
-        geometry.reversed = true;
-        assert_eq!(geometry.millimetres(0), 1024.0 - 64.0);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        assert_eq!(workers(&engine, &identity("cpu")), cores);
+        assert_eq!(workers(&engine, &identity("cuda")), 1);
+        engine.workers = Some(7);
+        assert_eq!(workers(&engine, &identity("cuda")), 7);
     }
 }

@@ -15,12 +15,13 @@ use crate::classify::{Classifier, SettledRow};
 use crate::decide::Decider;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, ModelIdentity, Summary};
-use crate::pipeline::{self, Drive, Run};
+use crate::pipeline::{self, Drive, Outcome, Run};
+use crate::position::Geometry;
 use crate::record::{Recorder, RunDescription};
 use crate::source::Source;
 use crate::source::recording::Header;
 use crate::source::simulated::TruthJudge;
-use crate::station::{self, Geometry};
+use crate::station;
 
 /// Inspect simulated steel with the shipped model (the default).
 ///
@@ -240,20 +241,23 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
         Some(flat_field) => Some(FlatField::load(&flat_field.file, width).into_diagnostic()?),
         None => None,
     };
-    let started = engine::start(&model, &request, station::workers(&station.engine))
-        .into_diagnostic()
-        .wrap_err("the engine did not start")?;
+    let started = engine::start_for(&model, &request, |running| {
+        station::workers(&station.engine, running)
+    })
+    .into_diagnostic()
+    .wrap_err("the engine did not start")?;
     let identity = started.identity();
     for notice in &started.notices {
         eprintln!("warning: {notice}");
     }
     notices.extend(started.notices);
+    let batch = station::batch(&station.engine, &model);
     let classifiers = started
         .engines
         .into_iter()
         .map(|engine| {
             let detection = station.material_detection.clone();
-            Classifier::new(engine, &model.card, decider.clone(), detection, width)
+            Classifier::new(engine, &model.card, decider.clone(), detection, batch)
         })
         .collect();
     let model_identity = ModelIdentity {
@@ -266,8 +270,7 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     };
     let mut piece = station.material.piece_id.clone();
     if let Some(header) = source.header() {
-        geometry.lines_per_metre = header.lines_per_metre;
-        geometry.mm_per_pixel = header.mm_per_pixel;
+        geometry = geometry.of_recording(header);
         piece.clone_from(&header.piece);
     }
     let mut recorder = match folder {
@@ -303,9 +306,13 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     let mut compare = truth
         .as_mut()
         .map(|truth| |row: &SettledRow| truth.row(row));
-    let problems = pipeline::run(
+    let Outcome {
+        problems,
+        notices: found,
+    } = pipeline::run(
         Run {
             source,
+            geometry,
             classifiers,
             flat_field,
             recorder: recorder.as_mut(),
@@ -324,6 +331,7 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     let mut summary = ledger.summary(defects.into_iter(), identity, model_identity);
     summary.truth = truth.map(|truth| truth.comparison());
     summary.notices = notices;
+    summary.notices.extend(found);
     summary.problems = problems;
     let stopped = stop.load(Ordering::Relaxed);
     if stopped {

@@ -17,6 +17,14 @@ use crate::station;
 const COLUMNS: usize = 2;
 const WIDTH: usize = COLUMNS * TILE_SIZE;
 
+const GEOMETRY: Geometry = Geometry {
+    lines_per_metre: 10_000.0,
+    counts_per_metre: None,
+    mm_per_pixel: 0.1,
+    pixels_per_line: WIDTH,
+    reversed: false,
+};
+
 fn description() -> RunDescription {
     let model = station::load_model(None, None).unwrap();
     RunDescription {
@@ -34,12 +42,7 @@ fn description() -> RunDescription {
             name: model.card.name.clone(),
         },
         card: model.card,
-        geometry: Geometry {
-            lines_per_metre: 10_000.0,
-            mm_per_pixel: 0.1,
-            pixels_per_line: WIDTH,
-            reversed: false,
-        },
+        geometry: GEOMETRY,
         files: Vec::new(),
     }
 }
@@ -55,10 +58,13 @@ fn row(number: u64) -> SettledRow {
         first_line: number * TILE_SIZE as u64,
         lines: TILE_SIZE,
         encoder: None,
+        metres: 0.0,
+        geometry: GEOMETRY,
+        timestamp: Duration::ZERO,
         completed: Instant::now(),
         pixels: Some(vec![9; WIDTH * TILE_SIZE].into_boxed_slice()),
     };
-    SettledRow::unjudged(row, COLUMNS, UnjudgedReason::Overload)
+    SettledRow::unjudged(row, UnjudgedReason::Overload)
 }
 
 fn gap(reason: &str) -> Gap {
@@ -181,7 +187,7 @@ impl Source for Standing {
 fn rows_are_committed_although_no_more_come() {
     let folder = tempfile::tempdir().unwrap();
     let mut recorder = begin(&folder);
-    let problems = pipeline::run(
+    let outcome = pipeline::run(
         Run {
             source: Box::new(Standing {
                 record: folder.path().to_path_buf(),
@@ -198,12 +204,13 @@ fn rows_are_committed_although_no_more_come() {
                 deadline: Duration::from_secs(60),
             },
             queue_rows: 0,
+            geometry: GEOMETRY,
             stop: &AtomicBool::new(false),
             ledger: &Ledger::new(&[]),
         },
         |_| (),
     );
-    assert!(problems.is_empty(), "{problems:?}");
+    assert!(outcome.problems.is_empty(), "{outcome:?}");
 }
 
 #[test]
@@ -246,12 +253,12 @@ fn what_a_failed_commit_loses_is_counted_and_the_next_group_is_recorded() {
     let defer = "PRAGMA defer_foreign_keys = ON";
     recorder.database.execute_batch(defer).unwrap();
     let piece = std::mem::replace(&mut recorder.piece, 999);
-    recorder.gap(&gap("lost")).unwrap();
+    recorder.gap(&gap("lost"), 0.0).unwrap();
     assert!(matches!(recorder.commit(), Err(RecordError::Write { .. })));
     assert!(names(&folder.path().join("tiles/1")).is_empty());
     recorder.piece = piece;
     recorder.row(&row(1)).unwrap();
-    recorder.gap(&gap("kept")).unwrap();
+    recorder.gap(&gap("kept"), 0.0).unwrap();
     let mut summary = summary();
     recorder.finish(&mut summary, false).unwrap();
     let expected = Recorded {
@@ -286,7 +293,7 @@ fn a_database_that_is_full_loses_what_is_counted() {
         .unwrap();
     let long = "x".repeat(2_000);
     let refused = (0..20)
-        .filter(|_| recorder.gap(&gap(&long)).is_err())
+        .filter(|_| recorder.gap(&gap(&long), 0.0).is_err())
         .count();
     assert!(refused > 0);
     let kept = {
@@ -348,7 +355,7 @@ fn the_database_counts_towards_the_disk_budget() {
     let mut recorder = Recorder::begin(folder.path(), &recording, description()).unwrap();
     recorder.row(&row(0)).unwrap();
     recorder.commit().unwrap();
-    recorder.gap(&gap(&"x".repeat(1 << 20))).unwrap();
+    recorder.gap(&gap(&"x".repeat(1 << 20)), 0.0).unwrap();
     recorder.commit().unwrap();
     let error = recorder.row(&row(1)).unwrap_err();
     assert!(matches!(error, RecordError::Budget { .. }), "{error}");

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | magic | `MSLINES1` |
 //! | header | length `u32`, JSON of [`Header`], CRC-32 of the JSON `u32` |
-//! | block, repeated | `BLCK`, first line `u64`, timestamp in ns `u64`, encoder `i64` (`i64::MIN`: none), lines `u32`, CRC-32 of the pixels `u32`, zero `u32`, CRC-32 of these 40 bytes `u32`, pixels |
+//! | block, repeated | `BLCK`, first line `u64`, timestamp in ns `u64`, encoder at the first line `i64` (`i64::MIN`: none), lines `u32`, CRC-32 of the pixels `u32`, counts of the encoder from the first line to the last `i32`, CRC-32 of these 40 bytes `u32`, pixels |
 //! | end | `DONE`, lines in total `u64`, blocks `u64`, CRC-32 of these 20 bytes `u32` |
 //!
 //! A hole in the sequence of lines is a gap. A file without its end was cut

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use millsight_firmware_config::{MaterialKind, Source as Config, Station, TILE_SIZE};
+use millsight_firmware_config::{
+    MAXIMUM_WORKERS, MaterialKind, RECORDING_ROWS, Source as Config, Station, TILE_SIZE, Trigger,
+};
 
 use super::simulator::{Material, SimulatorSettings, Strip, TileLabel};
-use super::{Event, LineBlock, Source, SourceError};
+use super::{EncoderSpan, Event, LineBlock, Source, SourceError};
 use crate::classify::SettledRow;
 use crate::ledger::{TileState, TruthComparison};
-use crate::station::Geometry;
+use crate::position::Geometry;
 
 /// Lines that are drawn at once: half a row of tiles, so that the drawing is
 /// spread over the processor's cores while latency stays low.
@@ -36,6 +38,8 @@ pub fn settings(station: &Station, seed: u64, metres: f64) -> SimulatorSettings 
 /// Simulated steel of a station.
 pub struct SimulatedSource {
     strip: Strip,
+    /// Whether an encoder triggers the lines.
+    has_encoder: bool,
     block: Vec<u8>,
 }
 
@@ -47,6 +51,7 @@ impl SimulatedSource {
     pub fn new(station: &Station) -> Result<Self, SourceError> {
         Ok(Self {
             strip: strip(station)?,
+            has_encoder: matches!(station.camera.trigger, Trigger::Encoder { .. }),
             block: vec![0; BLOCK_LINES * station.camera.pixels_per_line],
         })
     }
@@ -83,7 +88,11 @@ impl Source for SimulatedSource {
             first_line,
             pixels: &self.block[..lines * self.pixels_per_line()],
             timestamp: Duration::from_secs_f64((first_line + lines as u64) as f64 / line_rate),
-            encoder: None,
+            // An encoder that triggers the camera counts one for each line.
+            encoder: self.has_encoder.then(|| EncoderSpan {
+                first: first_line as i64,
+                last: (first_line + lines as u64) as i64 - 1,
+            }),
         }))
     }
 }
@@ -93,7 +102,17 @@ pub struct TruthJudge {
     strip: Strip,
     classes: Vec<String>,
     comparison: TruthComparison,
+    /// Rows by which one that comes late may lie behind the foremost one.
+    margin: u64,
+    /// The foremost row so far.
+    foremost: u64,
+    /// The first row of which the truth is still known.
+    known_from: u64,
 }
+
+/// Rows after which truth that is no longer needed is forgotten: seldom
+/// enough to cost nothing, often enough to stay small.
+const FORGET_ROWS: u64 = 64;
 
 impl TruthJudge {
     /// A judge for the steel that a station's `[source]` describes. `classes`
@@ -106,12 +125,21 @@ impl TruthJudge {
             strip: strip(station)?,
             classes: classes.to_vec(),
             comparison: TruthComparison::default(),
+            margin: (station.deadlines.queue_rows + MAXIMUM_WORKERS + RECORDING_ROWS) as u64,
+            foremost: 0,
+            known_from: 0,
         })
     }
 
     /// Compares the judged tiles of a row.
     pub fn row(&mut self, row: &SettledRow) {
         let number = row.row.first_line / TILE_SIZE as u64;
+        self.foremost = self.foremost.max(number);
+        let needed_from = self.foremost.saturating_sub(self.margin);
+        if needed_from >= self.known_from + FORGET_ROWS {
+            self.strip.forget_before(needed_from * TILE_SIZE as u64);
+            self.known_from = needed_from;
+        }
         for (column, state) in row.states.iter().enumerate() {
             let TileState::Judged { flagged } = state else {
                 continue;
@@ -135,5 +163,104 @@ impl TruthJudge {
     /// The comparison over all rows so far.
     pub fn comparison(&self) -> TruthComparison {
         self.comparison.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::assemble::Row;
+    use crate::ledger::UnjudgedReason;
+    use std::time::Instant;
+
+    /// A station with a narrow camera, and with an encoder where asked for.
+    fn station(metres: f64, encoder: bool) -> Station {
+        let trigger = if encoder {
+            r#"trigger = { mode = "encoder", lines_per_metre = 1000 }"#
+        } else {
+            ""
+        };
+        let text = format!(
+            r#"
+name = "test"
+[camera]
+pixels_per_line = 512
+line_rate_hz = 2000
+{trigger}
+[optics]
+mm_per_pixel = 0.5
+[material]
+kind = "strip"
+speed_m_per_s = {{ min = 1, nominal = 2, max = 2 }}
+[source]
+kind = "simulator"
+metres = {metres}
+pace = "unpaced"
+[deadlines]
+queue_rows = 2
+"#
+        );
+        Station::parse(&text, "test.toml").unwrap()
+    }
+
+    #[test]
+    fn an_encoder_that_triggers_counts_the_lines() {
+        let mut source = SimulatedSource::new(&station(0.6, true)).unwrap();
+        let mut next = 0;
+        loop {
+            match source.next_event().unwrap() {
+                Event::Lines(block) => {
+                    let lines = (block.pixels.len() / 512) as i64;
+                    let span = block.encoder.unwrap();
+                    assert_eq!((span.first, span.last), (next, next + lines - 1));
+                    next += lines;
+                }
+                Event::End => break,
+                event => panic!("{event:?}"),
+            }
+        }
+        assert_eq!(next, 600);
+        let mut source = SimulatedSource::new(&station(0.6, false)).unwrap();
+        match source.next_event().unwrap() {
+            Event::Lines(block) => assert_eq!(block.encoder, None),
+            event => panic!("{event:?}"),
+        }
+    }
+
+    #[test]
+    fn truth_far_behind_is_forgotten_but_a_late_row_is_still_compared() {
+        let station = station(1000.0, false);
+        let mut judge = TruthJudge::new(&station, &["no_defect".into()]).unwrap();
+        let row = |number: u64| {
+            let row = Row {
+                number,
+                first_line: number * TILE_SIZE as u64,
+                lines: TILE_SIZE,
+                encoder: None,
+                metres: 0.0,
+                geometry: Geometry::of(&station),
+                timestamp: Duration::ZERO,
+                completed: Instant::now(),
+                pixels: None,
+            };
+            let mut settled = SettledRow::unjudged(row, UnjudgedReason::ImageLost);
+            settled.states[0] = TileState::Judged { flagged: None };
+            settled
+        };
+        judge.margin = 40;
+        let rows = judge.margin + 2 * FORGET_ROWS;
+        for number in 0..rows {
+            judge.row(&row(number));
+        }
+        let end = rows * TILE_SIZE as u64;
+        let known = judge.strip.defects_until(end);
+        let from = judge.known_from * TILE_SIZE as u64;
+        assert!(from > 0);
+        assert!(known.iter().all(|defect| defect.last_line >= from));
+        let mut whole = strip(&station).unwrap();
+        let late = rows - 1 - judge.margin;
+        assert_eq!(judge.strip.tile_label(late, 0), whole.tile_label(late, 0));
+        assert!(known.len() < whole.defects_until(end).len());
     }
 }

@@ -43,7 +43,7 @@ pub fn look(
             }
             findings.ok("engine", format!("in use: {}", said(&identity, rate)));
             if let Some(station) = station {
-                speed(station, rate, findings);
+                speed(station, &identity, rate, findings);
             }
             used = Some(identity);
         }
@@ -100,11 +100,11 @@ fn attempt(
 }
 
 /// Whether the workers keep up with a station whose lines do not wait.
-fn speed(station: &Station, rate: f64, findings: &mut Findings) {
+fn speed(station: &Station, identity: &EngineIdentity, rate: f64, findings: &mut Findings) {
     if pace(station).is_none() {
         return;
     }
-    let workers = workers(&station.engine);
+    let workers = workers(&station.engine, identity);
     let needed = station.tiles_per_second();
     let text = format!(
         "the station brings up to {needed:.0} tiles/s; {workers} worker(s) judge about {:.0}",

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::{Event, Gap, LineBlock, Source, SourceError};
+use super::super::{EncoderSpan, Event, Gap, LineBlock, Source, SourceError};
 use super::{
     BLOCK_HEADER, BLOCK_MAGIC, END_MAGIC, END_SIZE, Header, LARGEST_BLOCK, LONGEST_HEADER, MAGIC,
     NO_ENCODER, line_after,
@@ -32,7 +32,7 @@ struct Block {
     first_line: u64,
     lines: u64,
     timestamp: Duration,
-    encoder: Option<i64>,
+    encoder: Option<EncoderSpan>,
     /// What is wrong with its pixels, if anything is.
     damage: Option<String>,
 }
@@ -120,11 +120,17 @@ impl RecordingSource {
         let mut block = Block {
             first_line: u64::from_le_bytes(fields.next()),
             timestamp: Duration::from_nanos(u64::from_le_bytes(fields.next())),
-            encoder: Some(i64::from_le_bytes(fields.next())).filter(|&count| count != NO_ENCODER),
+            encoder: Some(i64::from_le_bytes(fields.next()))
+                .filter(|&count| count != NO_ENCODER)
+                .map(|first| EncoderSpan { first, last: first }),
             lines: u64::from(u32::from_le_bytes(fields.next())),
             damage: None,
         };
         let pixel_sum = u32::from_le_bytes(fields.next());
+        let moved = i32::from_le_bytes(fields.next());
+        if let Some(span) = &mut block.encoder {
+            span.last = span.first.saturating_add(moved.into());
+        }
         // No overflow: the header is valid, so that lines are short.
         let size = block.lines * self.header.pixels_per_line as u64;
         if size == 0

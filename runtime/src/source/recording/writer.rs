@@ -120,14 +120,28 @@ impl RecordingWriter {
         }
         let timestamp = u64::try_from(block.timestamp.as_nanos())
             .map_err(|_| refuse("its time is more than 584 years after the start".into()))?;
+        let (first_count, moved) = match block.encoder {
+            None => (NO_ENCODER, 0),
+            Some(span) => {
+                let moved = span.last.checked_sub(span.first);
+                let moved = moved.and_then(|moved| i32::try_from(moved).ok());
+                let moved = moved.filter(|_| span.first != NO_ENCODER).ok_or_else(|| {
+                    refuse(format!(
+                        "the encoder cannot have gone from {} to {} in {lines} lines",
+                        span.first, span.last
+                    ))
+                })?;
+                (span.first, moved)
+            }
+        };
         let mut header = Vec::with_capacity(BLOCK_HEADER);
         header.extend_from_slice(BLOCK_MAGIC);
         header.extend_from_slice(&block.first_line.to_le_bytes());
         header.extend_from_slice(&timestamp.to_le_bytes());
-        header.extend_from_slice(&block.encoder.unwrap_or(NO_ENCODER).to_le_bytes());
+        header.extend_from_slice(&first_count.to_le_bytes());
         header.extend_from_slice(&(lines as u32).to_le_bytes());
         header.extend_from_slice(&crc32fast::hash(block.pixels).to_le_bytes());
-        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(&moved.to_le_bytes());
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
         self.put(&header)?;
         self.put(block.pixels)?;

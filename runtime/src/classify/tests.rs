@@ -1,0 +1,190 @@
+//! Tests of a worker with engines that are made for them.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::position::Geometry;
+use crate::testing::{classifier, clean};
+
+const WIDTH: usize = 2 * TILE_SIZE;
+
+/// A row of two tiles, each bright or dark.
+fn row(number: u64, bright: [bool; 2]) -> Row {
+    let mut pixels = vec![0; TILE_SIZE * WIDTH].into_boxed_slice();
+    for line in pixels.chunks_exact_mut(WIDTH) {
+        for (tile, bright) in line.chunks_exact_mut(TILE_SIZE).zip(bright) {
+            tile.fill(if bright { 200 } else { 0 });
+        }
+    }
+    Row {
+        number,
+        first_line: number * TILE_SIZE as u64,
+        lines: TILE_SIZE,
+        encoder: None,
+        metres: number as f64,
+        geometry: Geometry {
+            lines_per_metre: TILE_SIZE as f64,
+            counts_per_metre: None,
+            mm_per_pixel: 0.5,
+            pixels_per_line: WIDTH,
+            reversed: false,
+        },
+        timestamp: Duration::ZERO,
+        completed: Instant::now(),
+        pixels: Some(pixels),
+    }
+}
+
+fn run(classifier: &mut Classifier, rows: Vec<Row>, deadline: Option<Duration>) -> Vec<SettledRow> {
+    let mut rows = rows.into_iter();
+    let mut settled = Vec::new();
+    while let Some(row) = rows.next() {
+        let mut hand_on = |row| settled.push(row);
+        classifier.classify(row, deadline, &mut || rows.next(), &mut hand_on);
+    }
+    settled
+}
+
+const JUDGED: TileState = TileState::Judged { flagged: None };
+const FAILED: TileState = TileState::Unjudged(UnjudgedReason::EngineError);
+
+#[test]
+fn a_batch_is_filled_from_several_rows_and_never_exceeded() {
+    let (send, sizes) = crossbeam_channel::unbounded();
+    let mut classifier = classifier(4, move |_, tiles| {
+        send.send(tiles).unwrap();
+        clean(tiles)
+    });
+    let bright = [
+        [true, false],
+        [false, false],
+        [true, true],
+        [true, true],
+        [false, false],
+        [true, false],
+    ];
+    let rows = bright.iter().enumerate().map(|(i, &b)| row(i as u64, b));
+    let settled = run(&mut classifier, rows.collect(), None);
+    drop(classifier);
+    assert_eq!(sizes.iter().collect::<Vec<_>>(), [4, 1, 1]);
+    for (number, (row, bright)) in settled.iter().zip(bright).enumerate() {
+        assert_eq!(row.row.number, number as u64);
+        let expected = bright.map(|bright| {
+            if bright {
+                JUDGED
+            } else {
+                TileState::Background
+            }
+        });
+        assert_eq!(row.states, expected);
+    }
+}
+
+#[test]
+fn a_failure_affects_only_the_tiles_that_went_through_at_that_time() {
+    let mut classifier = classifier(2, |run, tiles| match run {
+        1 => clean(tiles),
+        2 => Vec::new(),
+        3 => panic!("broken"),
+        4 => vec![f32::NAN, 0.0, 0.75, 0.25],
+        // Scores of one tile only.
+        _ => clean(1),
+    });
+    let rows = (0..5).map(|number| row(number, [true, true]));
+    let settled = run(&mut classifier, rows.collect(), None);
+    let states: Vec<_> = settled.iter().map(|row| row.states.clone()).collect();
+    assert_eq!(
+        states,
+        [
+            [JUDGED, JUDGED],
+            [FAILED, FAILED],
+            [FAILED, FAILED],
+            [FAILED, JUDGED],
+            [FAILED, FAILED],
+        ]
+    );
+    let problems: Vec<_> = settled
+        .iter()
+        .flat_map(|row| row.problems.iter().map(ToString::to_string))
+        .collect();
+    assert_eq!(problems.len(), 4);
+    assert!(problems[1].contains("broken"), "{}", problems[1]);
+}
+
+#[test]
+fn verdicts_come_with_probabilities_and_position() {
+    let mut classifier = classifier(8, |_, _| vec![0.25, 0.75]);
+    let settled = run(&mut classifier, vec![row(3, [false, true])], None);
+    let tiles: Vec<_> = settled[0].tiles().collect();
+    assert_eq!(tiles[0].state, TileState::Background);
+    assert!(tiles[0].verdict.is_none() && tiles[0].probabilities.is_empty());
+    let verdict = tiles[1].verdict.unwrap();
+    assert!(verdict.flagged && verdict.class == 1);
+    assert_eq!(tiles[1].probabilities, [0.25, 0.75]);
+    assert_eq!(tiles[1].position.metres, 3.0);
+    assert_eq!(tiles[1].position.millimetres, 384.0);
+}
+
+#[test]
+fn a_row_that_cannot_be_in_time_is_left_until_the_estimate_has_faded() {
+    let deadline = Some(Duration::from_millis(60));
+    let mut classifier = classifier(2, |run, tiles| {
+        if run == 1 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        clean(tiles)
+    });
+    let mut judge = |number| {
+        let rows = vec![row(number, [true, true])];
+        run(&mut classifier, rows, deadline)[0].states[0]
+    };
+    assert_eq!(judge(0), JUDGED, "nothing is known of the cost yet");
+    assert_eq!(judge(1), TileState::Unjudged(UnjudgedReason::Deadline));
+    assert!((2..20).any(|number| judge(number) == JUDGED));
+}
+
+#[test]
+fn a_batch_is_not_filled_where_that_would_make_it_late() {
+    let (send, sizes) = crossbeam_channel::unbounded();
+    let mut classifier = classifier(8, move |_, tiles| {
+        send.send(tiles).unwrap();
+        std::thread::sleep(Duration::from_millis(20 * tiles as u64));
+        clean(tiles)
+    });
+    let rows = || (0..4).map(|number| row(number, [true, false])).collect();
+    // Nothing is known yet, so that the first batch takes all; after it, four
+    // tiles are known to take 80 ms.
+    run(&mut classifier, rows(), Some(Duration::from_secs(10)));
+    run(&mut classifier, rows(), Some(Duration::from_millis(120)));
+    drop(classifier);
+    let sizes: Vec<_> = sizes.iter().collect();
+    assert_eq!(sizes[..2], [4, 1], "{sizes:?}");
+}
+
+#[test]
+fn background_is_told_however_late_it_is() {
+    let mut classifier = classifier(2, |_, tiles| clean(tiles));
+    let mut late = row(0, [false, true]);
+    late.completed -= Duration::from_secs(1);
+    let settled = run(&mut classifier, vec![late], Some(Duration::from_millis(60)));
+    let deadline = TileState::Unjudged(UnjudgedReason::Deadline);
+    assert_eq!(settled[0].states, [TileState::Background, deadline]);
+}
+
+#[test]
+fn rows_in_hand_survive_a_panic_of_the_worker() {
+    let mut classifier = classifier(4, |_, tiles| clean(tiles));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        classifier.classify(
+            row(0, [true, true]),
+            None,
+            &mut || panic!("no more rows"),
+            &mut |_| {},
+        );
+    }));
+    assert!(outcome.is_err());
+    let abandoned: Vec<_> = classifier.abandon().collect();
+    assert_eq!(abandoned.len(), 1);
+    let fault = TileState::Unjudged(UnjudgedReason::Fault);
+    assert_eq!(abandoned[0].states, [fault, fault]);
+    assert!(abandoned[0].row.pixels.is_some());
+}
