@@ -180,7 +180,7 @@ fn errors_name_what_is_wrong() {
 
     let mut changed = good.clone();
     changed.table_sha256 = "00".into();
-    assert!(fails("changed", &changed).contains("not the table"));
+    assert!(fails("changed", &changed).contains("not the file"));
 
     let mut unknown = good.clone();
     unknown.classes = vec!["no_defect".into(), "cracks".into(), "rust".into()];

@@ -76,14 +76,16 @@ struct Found<Kind> {
 impl Findings {
     /// Notes a problem.
     pub(super) fn problem(&self, kind: Problem, text: String) {
-        tracing::debug!("problem: {text}");
-        note(&self.problems, kind, text);
+        if let Some(first) = note(&self.problems, kind, text) {
+            tracing::error!("{first}");
+        }
     }
 
     /// Notes something that is no fault.
     pub(super) fn notice(&self, kind: Notice, text: String) {
-        tracing::debug!("notice: {text}");
-        note(&self.notices, kind, text);
+        if let Some(first) = note(&self.notices, kind, text) {
+            tracing::warn!("{first}");
+        }
     }
 
     /// Everything that was found, in the order in which each kind came first.
@@ -95,19 +97,23 @@ impl Findings {
     }
 }
 
-fn note<Kind: PartialEq>(found: &Mutex<Vec<Found<Kind>>>, kind: Kind, text: String) {
+/// Adds to what was found; gives the text of the first of its kind.
+fn note<Kind: PartialEq>(
+    found: &Mutex<Vec<Found<Kind>>>,
+    kind: Kind,
+    text: String,
+) -> Option<String> {
     let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-    match found.iter_mut().find(|known| known.kind == kind) {
-        Some(known) => known.count += 1,
-        None => {
-            tracing::warn!("{text}");
-            found.push(Found {
-                kind,
-                first: text,
-                count: 1,
-            });
-        }
+    if let Some(known) = found.iter_mut().find(|known| known.kind == kind) {
+        known.count += 1;
+        return None;
     }
+    found.push(Found {
+        kind,
+        first: text.clone(),
+        count: 1,
+    });
+    Some(text)
 }
 
 fn list<Kind>(found: Mutex<Vec<Found<Kind>>>) -> Vec<String> {
