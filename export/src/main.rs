@@ -19,8 +19,8 @@ const AFTER_HELP: &str = "\
 Examples:
   millsight-export inspect models/vit.onnx
   millsight-export verify models/vit.onnx --reference reference.safetensors
-  millsight-export card timm.onnx --sidecar timm.toml --out model.onnx
-  millsight-export card timm.onnx --sidecar timm.toml --out model.onnx --reference timm.safetensors
+  millsight-export card timm.onnx --sidecar timm.toml --out model.onnx \\
+    --reference timm.safetensors
 
 Exit codes: 0 all went well, 1 something failed, 2 wrong usage.";
 
