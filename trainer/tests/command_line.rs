@@ -247,3 +247,86 @@ fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none
         assert!(message.contains("standard output"), "{message}");
     }
 }
+
+#[test]
+fn options_that_cannot_mean_anything_are_wrong_usage() {
+    for arguments in [
+        &["train", "--resume", "run", "--epochs", "10"][..],
+        &["train", "--resume", "run", "--width", "64"],
+        &[
+            "export",
+            "--run",
+            "run",
+            "--out",
+            "a.onnx",
+            "--tolerance",
+            "inf",
+        ],
+        &[
+            "export",
+            "--run",
+            "run",
+            "--out",
+            "a.onnx",
+            "--tolerance=-1",
+        ],
+        &["split", "index.csv", "--group-by", "("],
+    ] {
+        program().args(arguments).assert().code(2);
+    }
+}
+
+#[test]
+fn tiles_of_a_piece_share_a_part_and_figures_on_another_table_stay_apart() {
+    let data = tiles::folder(&[("no_defect", 24), ("cracks", 24)], 32);
+    let out = tempfile::tempdir().unwrap();
+    let (index, split) = (data.path().join("index.csv"), data.path().join("split.csv"));
+    let run = out.path().join("run");
+    json(&["index", text(data.path())]);
+    // Every name is a piece of its own: the last digit of the number is left out.
+    json(&["split", text(&index), "--group-by", r"^(.*)\d\.png$"]);
+    let table = millsight_trainer::data::table::Table::read(&split).unwrap();
+    let piece = |path: &str| path[..path.len() - "0.png".len()].to_owned();
+    for row in &table.rows {
+        let same = table
+            .rows
+            .iter()
+            .filter(|other| piece(&other.path) == piece(&row.path));
+        assert!(
+            same.map(|other| other.split)
+                .all(|split| split == row.split),
+            "{}",
+            row.path
+        );
+    }
+    let train = "--image-size 32 --patch 16 --width 16 --depth 1 --heads 1 --epochs 1";
+    let mut arguments = vec!["train", text(&split), "--out", text(&run)];
+    arguments.extend(train.split_whitespace());
+    json(&arguments);
+
+    let other = out.path().join("other.csv");
+    std::fs::copy(&split, &other).unwrap();
+    let mut bytes = std::fs::read(&other).unwrap();
+    bytes.extend(b"\n");
+    std::fs::write(&other, bytes).unwrap();
+    let evaluate = [
+        "evaluate",
+        "--run",
+        text(&run),
+        "--data-root",
+        text(data.path()),
+    ];
+    json(&[&evaluate[..], &["--table", text(&other), "--split", "val"]].concat());
+    assert!(!run.join("evaluation-val.json").exists());
+    json(&[&evaluate[..], &["--split", "val"]].concat());
+    assert!(run.join("evaluation-val.json").exists());
+    let message = program()
+        .args(["split", text(&index), "--group-by", "coil"])
+        .assert()
+        .code(1);
+    let message = String::from_utf8(message.get_output().stderr.clone()).unwrap();
+    assert!(
+        message.contains("--group-by coil matches nothing"),
+        "{message}"
+    );
+}

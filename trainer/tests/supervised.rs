@@ -198,7 +198,16 @@ fn errors_name_what_is_wrong() {
     wild.learning_rate = 1e30;
     wild.epochs = 3;
     wild.clip_gradient_norm = None;
-    assert!(fails("wild", &wild).contains("last good checkpoint"));
+    assert!(fails("wild", &wild).contains("there is no checkpoint yet"));
+
+    let mut absent = good.clone();
+    absent.classes.push("rust".into());
+    absent.network.classes = 4;
+    let message = fails("absent", &absent);
+    assert!(
+        message.contains("no tile of the class \"rust\""),
+        "{message}"
+    );
 
     let first = Table::read(&good.table).unwrap().rows[0].path.clone();
     std::fs::write(data.path().join(&first), b"\x89PNG\r\n\x1a\ncut").unwrap();
@@ -212,6 +221,52 @@ fn errors_name_what_is_wrong() {
         .unwrap_err()
         .to_string();
     assert!(message.contains("last.safetensors"), "{message}");
+}
+
+#[test]
+fn weights_that_are_no_numbers_never_replace_a_checkpoint() {
+    let data = tiles::folder(&[("no_defect", 12), ("cracks", 9)], 40);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let mut config = config(data.path(), 1);
+    config.classes = vec!["no_defect".into(), "cracks".into()];
+    config.network.classes = 2;
+    let run = run(&out.path().join("run"), &config, machine(1));
+    let before = std::fs::read(run.last()).unwrap();
+    // One step an epoch: its own loss is still a number, what it leaves is not.
+    config.batch_size = 64;
+    config.epochs = 3;
+    config.learning_rate = 1e30;
+    config.warmup_epochs = 0.0;
+    config.clip_gradient_norm = None;
+    let message = train(&run, &config, machine(1), |_| {})
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("the last good checkpoint is"), "{message}");
+    assert!(message.contains("last.safetensors"), "{message}");
+    assert_eq!(std::fs::read(run.last()).unwrap(), before);
+    assert_eq!(run.log().unwrap().len(), 1);
+}
+
+#[test]
+fn a_run_belongs_to_one_program() {
+    let data = tiles::folder(&[("no_defect", 12), ("cracks", 9), ("overfill", 9)], 40);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let config = config(data.path(), 1);
+    let run = RunFolder::create(&out.path().join("run"), &config).unwrap();
+    let mut second = None;
+    train(&run, &config, machine(1), |event| {
+        if let Event::Complete { .. } = event {
+            second = Some(train(&run, &config, machine(1), |_| {}));
+        }
+    })
+    .unwrap();
+    let error = second.unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains("another millsight-train works on"),
+        "{error}"
+    );
 }
 
 #[test]

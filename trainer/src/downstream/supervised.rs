@@ -236,6 +236,14 @@ fn data(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainErr
             split: Split::Train.name().into(),
         }));
     }
+    // The bound holds for both parts together.
+    let all = train.len() + val.len();
+    let share = |part: usize| (machine.cache_bytes as f64 * part as f64 / all as f64) as usize;
+    let tiles = |rows: &[_]| {
+        let (classes, root) = (&config.classes, &config.data_root);
+        Tiles::new(rows, classes, root, form, share(rows.len()), &config.table)
+    };
+    let parts = (tiles(&train)?, tiles(&val)?);
     let absent = config
         .classes
         .iter()
@@ -247,14 +255,7 @@ fn data(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainErr
             split: Split::Train.name().into(),
         }));
     }
-    // The bound holds for both parts together.
-    let all = train.len() + val.len();
-    let share = |part: usize| (machine.cache_bytes as f64 * part as f64 / all as f64) as usize;
-    let tiles = |rows: &[_]| {
-        let (classes, root) = (&config.classes, &config.data_root);
-        Tiles::new(rows, classes, root, form, share(rows.len()), &config.table)
-    };
-    Ok((tiles(&train)?, tiles(&val)?))
+    Ok(parts)
 }
 
 /// What changes from step to step.
