@@ -3,6 +3,17 @@
 use clap::Command;
 use clap_complete::Shell;
 
+/// The largest difference of a score that is tolerated, as an option's value.
+///
+/// # Errors
+/// When it is no number of at least 0.
+pub fn tolerance(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        _ => Err("a number of at least 0 is expected, for example 1e-3".to_owned()),
+    }
+}
+
 /// A program's completion script for a shell. It is made before it is printed:
 /// clap_complete panics where it cannot write.
 pub fn completions(shell: Shell, mut command: Command) -> String {

@@ -10,6 +10,7 @@
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
 //! * [`verify`]: parity of a model file against reference logits.
 //! * [`command_line`]: what the command lines of the programs share.
+//! * [`panics`]: what a panic said.
 //! * [`output`]: standard output, for the programs around model files.
 
 mod bounded;
@@ -20,6 +21,7 @@ pub mod engine;
 pub mod graph;
 pub mod model_file;
 pub mod output;
+pub mod panics;
 pub mod preprocess;
 pub mod verify;
 pub mod weights;

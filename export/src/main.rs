@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use miette::{IntoDiagnostic, miette};
 use millsight_export::card::{ModelCard, OutputKind, Parity};
@@ -130,29 +130,29 @@ struct VerifyArguments {
 #[derive(Debug, Args)]
 struct ComparisonArguments {
     /// Largest absolute difference of a score that is allowed.
-    #[arg(long, requires = "reference", value_name = "NUMBER", default_value_t = verify::DEFAULT_TOLERANCE, value_parser = tolerance)]
+    #[arg(long, requires = "reference", value_name = "NUMBER", default_value_t = verify::DEFAULT_TOLERANCE, value_parser = command_line::tolerance)]
     tolerance: f32,
 
     /// What runs the model.
-    #[arg(long, requires = "reference", value_enum, default_value_t = EngineName::Auto)]
-    engine: EngineName,
+    #[arg(long, requires = "reference", value_enum, default_value_t = EngineChoice::Auto)]
+    engine: EngineChoice,
 
     /// ONNX Runtime's shared library, where it is not found by itself.
     #[arg(long, requires = "reference", value_name = "FILE")]
     library: Option<PathBuf>,
 
     /// Execution provider of ONNX Runtime.
-    #[arg(long, requires = "reference", value_enum, default_value_t = ProviderName::Cpu)]
-    provider: ProviderName,
+    #[arg(long, requires = "reference", value_enum, default_value_t = Provider::Cpu)]
+    provider: Provider,
 }
 
 impl ComparisonArguments {
     /// Starts the engine that is asked for.
     fn start(&self, model: &ModelFile) -> miette::Result<Box<dyn Engine>> {
         let request = EngineRequest {
-            choice: self.engine.into(),
+            choice: self.engine,
             library: self.library.clone(),
-            providers: vec![self.provider.into()],
+            providers: vec![self.provider],
             fallback: false,
         };
         let started = engine::start(model, &request, 1).into_diagnostic()?;
@@ -186,53 +186,6 @@ struct CardArguments {
 
     #[command(flatten)]
     comparison: ComparisonArguments,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ProviderName {
-    /// NVIDIA TensorRT.
-    Tensorrt,
-    /// NVIDIA CUDA.
-    Cuda,
-    /// The processor.
-    Cpu,
-}
-
-impl From<ProviderName> for Provider {
-    fn from(name: ProviderName) -> Self {
-        match name {
-            ProviderName::Tensorrt => Provider::Tensorrt,
-            ProviderName::Cuda => Provider::Cuda,
-            ProviderName::Cpu => Provider::Cpu,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum EngineName {
-    /// ONNX Runtime where it is found, else the embedded engine.
-    Auto,
-    /// ONNX Runtime.
-    Onnxruntime,
-    /// The engine inside this program.
-    Embedded,
-}
-
-impl From<EngineName> for EngineChoice {
-    fn from(name: EngineName) -> Self {
-        match name {
-            EngineName::Auto => EngineChoice::Auto,
-            EngineName::Onnxruntime => EngineChoice::OnnxRuntime,
-            EngineName::Embedded => EngineChoice::Embedded,
-        }
-    }
-}
-
-fn tolerance(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        _ => Err("a number of at least 0 is expected, for example 1e-3".to_owned()),
-    }
 }
 
 fn main() -> ExitCode {

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use millsight_export::card::ModelCard;
 use millsight_export::engine::{Engine, EngineError};
+use millsight_export::panics;
 use millsight_export::preprocess::{PreprocessError, ViewError};
 use millsight_firmware_config::{MaterialDetection, TILE_SIZE};
 
 use crate::assemble::Row;
 use crate::decide::{self, Decider};
 use crate::ledger::{TileState, UnjudgedReason};
-use crate::panics;
 use cost::Cost;
 use input::Input;
 

@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use miette::IntoDiagnostic;
 use millsight_export::engine::{EngineChoice, Provider};
@@ -129,7 +129,7 @@ struct ModelArguments {
 struct EngineArguments {
     /// Engine: ONNX Runtime where it is found, else the embedded one.
     #[arg(long, value_name = "ENGINE")]
-    engine: Option<EngineName>,
+    engine: Option<EngineChoice>,
 
     /// ONNX Runtime's shared library (libonnxruntime.so…).
     #[arg(long, value_name = "FILE")]
@@ -137,60 +137,20 @@ struct EngineArguments {
 
     /// Execution providers in order of preference; the first must start.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    provider: Vec<ProviderName>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum EngineName {
-    /// ONNX Runtime where its library is found, else the embedded engine.
-    Auto,
-    /// ONNX Runtime; an error where it is not found.
-    Onnxruntime,
-    /// The engine inside the program.
-    Embedded,
-}
-
-impl From<EngineName> for EngineChoice {
-    fn from(name: EngineName) -> Self {
-        match name {
-            EngineName::Auto => EngineChoice::Auto,
-            EngineName::Onnxruntime => EngineChoice::OnnxRuntime,
-            EngineName::Embedded => EngineChoice::Embedded,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum ProviderName {
-    /// NVIDIA TensorRT.
-    Tensorrt,
-    /// NVIDIA CUDA.
-    Cuda,
-    /// The processor.
-    Cpu,
-}
-
-impl From<ProviderName> for Provider {
-    fn from(name: ProviderName) -> Self {
-        match name {
-            ProviderName::Tensorrt => Provider::Tensorrt,
-            ProviderName::Cuda => Provider::Cuda,
-            ProviderName::Cpu => Provider::Cpu,
-        }
-    }
+    provider: Vec<Provider>,
 }
 
 impl EngineArguments {
     /// Puts what was said on the command line over a request.
     fn apply(&self, request: &mut millsight_export::engine::EngineRequest) {
         if let Some(engine) = self.engine {
-            request.choice = engine.into();
+            request.choice = engine;
         }
         if let Some(library) = &self.library {
             request.library = Some(library.clone());
         }
         if !self.provider.is_empty() {
-            request.providers = self.provider.iter().map(|&name| name.into()).collect();
+            request.providers = self.provider.clone();
         }
     }
 }

@@ -12,7 +12,6 @@ pub mod commands;
 pub mod decide;
 pub mod flat_field;
 pub mod ledger;
-mod panics;
 pub mod pipeline;
 pub mod position;
 pub mod record;

@@ -25,13 +25,13 @@ use std::thread::{self, Builder, Scope};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
+use millsight_export::panics;
 use millsight_firmware_config::{RECORDING_ROWS, TILE_SIZE};
 
 use crate::assemble::{Assembler, Buffers, Row, RowPixels};
 use crate::classify::{Classifier, SettledRow};
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, TileState, UnjudgedReason};
-use crate::panics;
 use crate::position::Geometry;
 use crate::record::Recorder;
 use crate::source::Source;

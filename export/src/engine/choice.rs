@@ -9,21 +9,23 @@ use super::{Embedded, Engine, EngineError, EngineIdentity, OnnxRuntime, library}
 use crate::model_file::ModelFile;
 
 /// Which engine is wanted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[value(rename_all = "lower")]
 pub enum EngineChoice {
     /// ONNX Runtime where its library is found, else the embedded engine.
     #[default]
     Auto,
-    /// ONNX Runtime; its absence is an error.
+    /// ONNX Runtime; an error where it is not found.
     OnnxRuntime,
     /// The engine inside the program.
     Embedded,
 }
 
 /// An execution provider of ONNX Runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
+#[value(rename_all = "lower")]
 pub enum Provider {
     /// NVIDIA TensorRT.
     Tensorrt,

@@ -1,6 +1,5 @@
 //! The engine that is part of the program: tract, on the CPU, in `f32`.
 
-use std::any::Any;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use tract_onnx::tract_core::internal::{TractError, TypedFact};
 use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches};
 use crate::card::{ElementType, ModelCard};
 use crate::model_file::{LARGEST_TENSOR, ModelFile};
+use crate::panics;
 
 /// Version of tract, as pinned by the workspace.
 const TRACT_VERSION: &str = "0.23.9";
@@ -103,16 +103,9 @@ fn guarded<T>(
     // A plan holds no state of its runs, so that none is left half changed.
     let outcome = catch_unwind(AssertUnwindSafe(call));
     outcome
-        .map_err(|panic| said(panic.as_ref()).to_owned())
+        .map_err(|panic| panics::message(panic.as_ref()))
         .and_then(|result| result.map_err(|error| format!("{error:#}")))
         .map_err(|reason| EngineError::Embedded { action, reason })
-}
-
-/// The words of a panic.
-fn said(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it stopped without a reason")
 }
 
 fn plan(model: &ModelFile, batch: usize) -> TractResult<Arc<TypedRunnableModel>> {

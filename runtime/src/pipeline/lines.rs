@@ -4,13 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{SendError, Sender};
+use millsight_export::panics;
 
 use super::findings::{Findings, Notice, Problem};
 use super::settle::{self, Finished};
 use crate::assemble::{Assembler, Row};
 use crate::classify::SettledRow;
 use crate::ledger::{Ledger, UnjudgedReason};
-use crate::panics;
 use crate::source::pace::Pacer;
 use crate::source::{Event, Gap, LineBlock, Source};
 

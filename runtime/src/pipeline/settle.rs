@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use millsight_export::panics;
 
 use super::findings::{Findings, Problem};
 use crate::assemble::RowPixels;
 use crate::classify::SettledRow;
 use crate::ledger::{Ledger, TileState};
-use crate::panics;
 use crate::record::{RecordError, Recorder};
 use crate::source::Gap;
 

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
+use millsight_export::panics;
 
 use super::findings::{Findings, Problem};
 use super::settle::Finished;
 use crate::assemble::Row;
 use crate::classify::Classifier;
-use crate::panics;
 
 /// Judges rows until no more come. After a panic the rows in hand are given
 /// up, and the next ones are judged all the same.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use millsight_export::command_line;
 use millsight_export::engine::{EngineChoice, EngineRequest};
 use millsight_export::output;
 use millsight_export::verify::DEFAULT_TOLERANCE;
@@ -52,11 +53,11 @@ pub struct ExportArgs {
     #[arg(long, default_value_t = 32)]
     samples: usize,
     /// Largest difference of a logit that is tolerated.
-    #[arg(long, default_value_t = DEFAULT_TOLERANCE, value_parser = tolerance)]
+    #[arg(long, default_value_t = DEFAULT_TOLERANCE, value_parser = command_line::tolerance)]
     tolerance: f32,
     /// Engine for the check.
     #[arg(long, default_value = "auto")]
-    engine: EngineName,
+    engine: EngineChoice,
     /// ONNX Runtime's library [default: searched for].
     #[arg(long, value_name = "FILE")]
     library: Option<PathBuf>,
@@ -74,16 +75,6 @@ pub struct ExportArgs {
     machine: MachineArgs,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum EngineName {
-    /// ONNX Runtime where its library is found, else the embedded engine.
-    Auto,
-    /// ONNX Runtime.
-    Onnxruntime,
-    /// The engine inside this program.
-    Embedded,
-}
-
 fn threshold(text: &str) -> Result<(String, f32), String> {
     let (class, value) = text
         .split_once('=')
@@ -95,13 +86,6 @@ fn threshold(text: &str) -> Result<(String, f32), String> {
         return Err(format!("{value} is not a probability from 0 to 1"));
     }
     Ok((class.to_owned(), value))
-}
-
-fn tolerance(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
-        _ => Err("a number of at least 0 is expected, for example 1e-3".to_owned()),
-    }
 }
 
 impl ExportArgs {
@@ -131,11 +115,7 @@ impl ExportArgs {
             samples: self.samples,
             tolerance: self.tolerance,
             engine: EngineRequest {
-                choice: match self.engine {
-                    EngineName::Auto => EngineChoice::Auto,
-                    EngineName::Onnxruntime => EngineChoice::OnnxRuntime,
-                    EngineName::Embedded => EngineChoice::Embedded,
-                },
+                choice: self.engine,
                 library: self.library.clone(),
                 ..EngineRequest::default()
             },
