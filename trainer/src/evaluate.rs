@@ -11,7 +11,7 @@ use millsight_export::durable::replace_file;
 use crate::TrainError;
 use crate::data::table::{Split, Table};
 use crate::data::tiles::{TileForm, Tiles};
-use crate::downstream::supervised::Machine;
+use crate::machine::Machine;
 use crate::model::vit::Vit;
 use crate::trained::Trained;
 use metrics::{Confusion, most_probable};

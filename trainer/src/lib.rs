@@ -2,20 +2,24 @@
 //! tiles to a model file for the line.
 //!
 //! The walk: [`data`] turns a folder into tables and batches, [`model`] is the
-//! network, [`weights`] brings weights from elsewhere, [`downstream`] trains it, [`evaluate`] says how good it is,
-//! [`model_export`] writes the file that the runtime loads. A run is a folder:
-//! [`run_folder`].
+//! network, [`weights`] brings weights from elsewhere, [`downstream`] trains
+//! it with [`optimise`] in the loop of [`training`], [`evaluate`] says how good
+//! it is, [`model_export`] writes the file that the runtime loads. A run is a
+//! folder: [`run`].
 
 pub mod data;
 pub mod device;
 pub mod downstream;
 mod error;
 pub mod evaluate;
+pub mod machine;
 pub mod model;
 pub mod model_export;
+pub mod optimise;
 pub mod provenance;
-pub mod run_folder;
+pub mod run;
 pub mod trained;
+pub mod training;
 pub mod weights;
 
 pub use error::TrainError;

@@ -16,10 +16,10 @@ use crate::TrainError;
 use crate::data::DataError;
 use crate::data::table::Table;
 use crate::data::tiles::{Colour, TileForm, Tiles};
-use crate::downstream::supervised::Machine;
 use crate::evaluate::Source;
 use crate::evaluate::predict::{self, Means};
 use crate::evaluate::report::Report;
+use crate::machine::Machine;
 use crate::model::vit::Vit;
 use crate::trained::Trained;
 

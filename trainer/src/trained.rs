@@ -6,7 +6,7 @@ use millsight_export::weights::NamedArrays;
 use sha2::{Digest, Sha256};
 
 use crate::TrainError;
-use crate::run_folder::RunConfig;
+use crate::run::config::RunConfig;
 
 /// Key of the run's configuration in the file's metadata.
 const CONFIG: &str = "millsight.config";

@@ -10,9 +10,13 @@ use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::TrainError;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
-use millsight_trainer::downstream::adamw::AdamWConfig;
-use millsight_trainer::downstream::supervised::{Event, Machine, train};
-use millsight_trainer::run_folder::{ClassWeighting, EpochRecord, RunConfig, RunFolder};
+use millsight_trainer::downstream::finetune::train;
+use millsight_trainer::machine::Machine;
+use millsight_trainer::optimise::adamw::AdamWConfig;
+use millsight_trainer::run::config::{ClassWeighting, FinetuneConfig, Method, RunConfig};
+use millsight_trainer::run::folder::RunFolder;
+use millsight_trainer::run::log::EpochRecord;
+use millsight_trainer::training::Event;
 
 fn config(data: &Path, epochs: usize) -> RunConfig {
     let table = Table::read(&data.join("split.csv")).unwrap();
@@ -41,19 +45,26 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
         initial_weights: None,
         epochs,
         batch_size: 8,
-        learning_rate: 2e-3,
-        final_learning_rate: 0.0,
-        warmup_epochs: 1.0,
         optimiser: AdamWConfig::default(),
-        clip_gradient_norm: Some(1.0),
-        class_weighting: ClassWeighting::Inverse,
-        balanced_sampling: false,
-        augmentations: Vec::new(),
+        method: Method::Finetune(FinetuneConfig {
+            learning_rate: 2e-3,
+            final_learning_rate: 0.0,
+            warmup_epochs: 1.0,
+            clip_gradient_norm: Some(1.0),
+            class_weighting: ClassWeighting::Inverse,
+            balanced_sampling: false,
+            augmentations: Vec::new(),
+        }),
         seed: 5,
         shard_size: 3,
         git_revision: String::new(),
         command: String::new(),
     }
+}
+
+fn recipe(config: &mut RunConfig) -> &mut FinetuneConfig {
+    let Method::Finetune(recipe) = &mut config.method;
+    recipe
 }
 
 fn machine(workers: usize) -> Machine {
@@ -65,7 +76,7 @@ fn machine(workers: usize) -> Machine {
 
 fn losses(log: &[EpochRecord]) -> Vec<(f64, f64)> {
     log.iter()
-        .map(|record| (record.train_loss, record.val.loss))
+        .map(|record| (record.figure("train_loss"), record.figure("val_loss")))
         .collect()
 }
 
@@ -82,10 +93,10 @@ fn sixteen_tiles_are_learnt_by_heart() {
     let out = tempfile::tempdir().unwrap();
     let config = config(data.path(), 100);
     let run = run(&out.path().join("run"), &config, machine(2));
-    let log = run.log().unwrap();
+    let log = run.log().records().unwrap();
     let last = log.last().unwrap();
-    assert!(last.train_loss < 0.05, "{last:?}");
-    assert_eq!(last.val.balanced_accuracy, 1.0, "{last:?}");
+    assert!(last.figure("train_loss") < 0.05, "{last:?}");
+    assert_eq!(last.figure("val_balanced_accuracy"), 1.0, "{last:?}");
 }
 
 #[test]
@@ -94,7 +105,7 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
     tiles::split(data.path());
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 5);
-    config.augmentations = vec![
+    recipe(&mut config).augmentations = vec![
         millsight_trainer::data::augment::Augmentation::Flips,
         millsight_trainer::data::augment::Augmentation::Brightness,
     ];
@@ -127,7 +138,10 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
     let (resumed, same) = RunFolder::open(&stopped).unwrap();
     assert_eq!(same, config);
     train(&resumed, &same, machine(2), |_| {}).unwrap();
-    let (whole_log, resumed_log) = (whole.log().unwrap(), resumed.log().unwrap());
+    let (whole_log, resumed_log) = (
+        whole.log().records().unwrap(),
+        resumed.log().records().unwrap(),
+    );
     assert_eq!(losses(&whole_log), losses(&resumed_log));
     assert_eq!(whole_log.len(), 5);
     assert_eq!(
@@ -142,7 +156,7 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
     tiles::split(data.path());
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 2);
-    config.balanced_sampling = true;
+    recipe(&mut config).balanced_sampling = true;
     let one = run(&out.path().join("one"), &config, machine(1));
     let three = run(
         &out.path().join("three"),
@@ -191,13 +205,13 @@ fn errors_name_what_is_wrong() {
     );
 
     let mut rate = good.clone();
-    rate.learning_rate = 0.0;
+    recipe(&mut rate).learning_rate = 0.0;
     assert!(fails("rate", &rate).contains("--learning-rate"));
 
     let mut wild = good.clone();
-    wild.learning_rate = 1e30;
+    recipe(&mut wild).learning_rate = 1e30;
     wild.epochs = 3;
-    wild.clip_gradient_norm = None;
+    recipe(&mut wild).clip_gradient_norm = None;
     assert!(fails("wild", &wild).contains("there is no checkpoint yet"));
 
     let mut absent = good.clone();
@@ -236,16 +250,16 @@ fn weights_that_are_no_numbers_never_replace_a_checkpoint() {
     // One step an epoch: its own loss is still a number, what it leaves is not.
     config.batch_size = 64;
     config.epochs = 3;
-    config.learning_rate = 1e30;
-    config.warmup_epochs = 0.0;
-    config.clip_gradient_norm = None;
+    recipe(&mut config).learning_rate = 1e30;
+    recipe(&mut config).warmup_epochs = 0.0;
+    recipe(&mut config).clip_gradient_norm = None;
     let message = train(&run, &config, machine(1), |_| {})
         .unwrap_err()
         .to_string();
     assert!(message.contains("the last good checkpoint is"), "{message}");
     assert!(message.contains("last.safetensors"), "{message}");
     assert_eq!(std::fs::read(run.last()).unwrap(), before);
-    assert_eq!(run.log().unwrap().len(), 1);
+    assert_eq!(run.log().records().unwrap().len(), 1);
 }
 
 #[test]

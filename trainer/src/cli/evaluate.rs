@@ -8,7 +8,7 @@ use millsight_export::durable::replace_file;
 use millsight_export::output;
 use millsight_trainer::data::table::Split;
 use millsight_trainer::evaluate::{Source, evaluate};
-use millsight_trainer::run_folder::RunFolder;
+use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::trained::Trained;
 
 use super::machine::MachineArgs;

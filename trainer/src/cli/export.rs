@@ -10,7 +10,7 @@ use millsight_export::output;
 use millsight_export::verify::DEFAULT_TOLERANCE;
 use millsight_trainer::data::table::Split;
 use millsight_trainer::model_export::{ExportSettings, Form, export, parity};
-use millsight_trainer::run_folder::RunFolder;
+use millsight_trainer::run::folder::RunFolder;
 use serde_json::json;
 
 use super::evaluate::{NetworkFile, source};

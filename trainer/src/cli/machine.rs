@@ -2,7 +2,7 @@
 
 use clap::Args;
 use millsight_trainer::device::DeviceChoice;
-use millsight_trainer::downstream::supervised::Machine;
+use millsight_trainer::machine::Machine;
 
 /// What to compute with. Workers and cache decide the time alone; another
 /// device also rounds in other places.
@@ -27,6 +27,15 @@ impl MachineArgs {
             device: self.device,
             workers: self.workers.unwrap_or(Machine::cpu().workers),
             cache_bytes: self.cache_mib << 20,
+        }
+    }
+
+    /// Tiles that are best computed at a time on this machine.
+    pub fn shard_size(&self, batch_size: usize) -> usize {
+        if self.device.wants_shards() {
+            4
+        } else {
+            batch_size
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use millsight_trainer::downstream::supervised::Event;
+use millsight_trainer::training::Event;
 use millsight_trainer::weights::initialise::Adoption;
 
 const TEMPLATE: &str = "{prefix:>10} {wide_bar} {pos}/{len} tiles, {per_sec}, {eta} left{msg}";
@@ -47,26 +47,47 @@ impl TrainingProgress {
                 self.bar.inc(tiles as u64);
                 self.bar.set_prefix(format!("loss {loss:.4}"));
             }
+            Event::Warning(text) => self.bar.suspend(|| eprintln!("warning: {text}")),
             Event::Validated { .. } => self.bar.set_prefix("validation"),
             Event::Complete { record, best } => {
                 self.bar.finish_and_clear();
                 let left = record.seconds * (self.epochs - record.epoch) as f64;
+                let figure = |name: &str| match record.figures.get(name) {
+                    Some(value) => format!("  {} {value:.4}", spoken(name)),
+                    None => String::new(),
+                };
                 eprintln!(
-                    "epoch {:>3}/{}  loss {:.4}  val loss {:.4}  accuracy {:.4}  balanced {:.4}  \
-                     F1 {:.4}  {:.1} images/s  {} left{}",
+                    "epoch {:>3}/{}{}  {:.1} images/s  {} left{}",
                     record.epoch,
                     self.epochs,
-                    record.train_loss,
-                    record.val.loss,
-                    record.val.accuracy,
-                    record.val.balanced_accuracy,
-                    record.val.macro_f1,
+                    SHOWN.map(figure).concat(),
                     record.images_per_second,
                     indicatif::HumanDuration(Duration::from_secs_f64(left)),
                     if best { "  (best)" } else { "" },
                 );
             }
         }
+    }
+}
+
+/// Figures of an epoch that are shown, where a method has them.
+const SHOWN: [&str; 5] = [
+    "train_loss",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "val_macro_f1",
+];
+
+/// The short name of a figure.
+fn spoken(name: &str) -> &str {
+    match name {
+        "train_loss" => "loss",
+        "val_loss" => "val loss",
+        "val_accuracy" => "accuracy",
+        "val_balanced_accuracy" => "balanced",
+        "val_macro_f1" => "F1",
+        other => other,
     }
 }
 

@@ -11,11 +11,14 @@ use millsight_trainer::data::augment::Augmentation;
 use millsight_trainer::data::statistics;
 use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::data::tiles::{Colour, TileForm, Tiles};
-use millsight_trainer::downstream::adamw::AdamWConfig;
-use millsight_trainer::downstream::supervised;
+use millsight_trainer::downstream::finetune;
 use millsight_trainer::model::presets::Preset;
+use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::provenance;
-use millsight_trainer::run_folder::{ClassWeighting, InitialWeights, RunConfig, RunFolder};
+use millsight_trainer::run::config::{
+    ClassWeighting, FinetuneConfig, InitialWeights, Method, RunConfig,
+};
+use millsight_trainer::run::folder::RunFolder;
 use serde_json::json;
 
 use super::machine::MachineArgs;
@@ -191,10 +194,11 @@ struct RecipeArgs {
     /// Seed of the initial weights, the order and the random changes.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Tiles that a worker computes at a time. Small ones stay in the
-    /// processor's cache; a GPU takes the whole batch.
-    #[arg(long, default_value_t = 4)]
-    shard_size: usize,
+    /// Tiles that are computed at a time; the gradients of a batch accumulate
+    /// over its shards. Small shards stay in the processor's cache, and shards
+    /// bound the memory of a GPU [default: 4, on a GPU the whole batch].
+    #[arg(long, value_name = "TILES")]
+    shard_size: Option<usize>,
 }
 
 impl TrainArgs {
@@ -223,7 +227,7 @@ impl TrainArgs {
             config.classes.join(", ")
         );
         let mut progress = TrainingProgress::new(config.epochs);
-        let position = supervised::train(&run, &config, self.machine.machine(), |event| {
+        let position = finetune::train(&run, &config, self.machine.machine(), |event| {
             progress.observe(event);
         })
         .into_diagnostic()
@@ -235,7 +239,7 @@ impl TrainArgs {
                 "epochs": position.epochs,
                 "best": {
                     "epoch": position.best_epoch,
-                    "balanced_accuracy": position.best_balanced_accuracy,
+                    "balanced_accuracy": position.best_score,
                     "weights": best,
                 },
                 "parameters": parameters,
@@ -243,7 +247,7 @@ impl TrainArgs {
         } else {
             output::line(format_args!(
                 "best balanced accuracy on the validation part: {:.4} in epoch {}, {}",
-                position.best_balanced_accuracy,
+                position.best_score,
                 position.best_epoch,
                 best.display()
             ))?;
@@ -312,20 +316,24 @@ impl TrainArgs {
                 .transpose()?,
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
-            learning_rate: recipe.learning_rate,
-            final_learning_rate: recipe.final_learning_rate,
-            warmup_epochs: recipe.warmup_epochs,
             optimiser: AdamWConfig {
                 weight_decay: recipe.weight_decay,
                 ..AdamWConfig::default()
             },
-            clip_gradient_norm: (recipe.clip_gradient_norm != 0.0)
-                .then_some(recipe.clip_gradient_norm),
-            class_weighting: recipe.class_weights,
-            balanced_sampling: recipe.balanced_sampling,
-            augmentations,
+            method: Method::Finetune(FinetuneConfig {
+                learning_rate: recipe.learning_rate,
+                final_learning_rate: recipe.final_learning_rate,
+                warmup_epochs: recipe.warmup_epochs,
+                clip_gradient_norm: (recipe.clip_gradient_norm != 0.0)
+                    .then_some(recipe.clip_gradient_norm),
+                class_weighting: recipe.class_weights,
+                balanced_sampling: recipe.balanced_sampling,
+                augmentations,
+            }),
             seed: recipe.seed,
-            shard_size: recipe.shard_size,
+            shard_size: recipe
+                .shard_size
+                .unwrap_or(self.machine.shard_size(recipe.batch_size)),
             git_revision: provenance::git_revision(),
             command: provenance::command_line(std::env::args()),
         })

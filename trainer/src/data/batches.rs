@@ -12,11 +12,22 @@ use super::tiles::Tiles;
 /// Batches that wait while the network works on the one before.
 const AHEAD: usize = 2;
 
+/// What is made of a tile, each time that it is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    /// Height and width in pixels.
+    pub size: [usize; 2],
+    /// Random changes.
+    pub changes: Vec<Augmentation>,
+}
+
 /// A batch of prepared tiles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Levels `[n, channels, height, width]`.
-    pub levels: Vec<u8>,
+    /// Of each view of the pass the levels `[n, channels, height, width]`.
+    pub views: Vec<Vec<u8>>,
+    /// Number of each tile in its part of the table.
+    pub tiles: Vec<usize>,
     /// Class index of each tile.
     pub labels: Vec<usize>,
 }
@@ -28,10 +39,13 @@ pub struct Pass<'a> {
     pub tiles: &'a Tiles,
     /// Which tiles, in which order.
     pub order: &'a [usize],
+    /// Batches at the beginning of the order that are left out: those that a
+    /// resumed run has already seen.
+    pub skip: usize,
     /// Tiles in a batch; the last one may have fewer.
     pub batch_size: usize,
-    /// Random changes of each tile.
-    pub augmentations: &'a [Augmentation],
+    /// What is made of each tile.
+    pub views: &'a [View],
     /// Seed of the random changes.
     pub seed: u64,
     /// Number of the pass; another one gives other random changes.
@@ -52,7 +66,8 @@ pub fn for_each<E: From<DataError> + Send>(
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
         scope.spawn(move || {
-            for (number, chunk) in pass.order.chunks(batch_size).enumerate() {
+            let chunks = pass.order.chunks(batch_size).enumerate();
+            for (number, chunk) in chunks.skip(pass.skip) {
                 let batch = threads.install(|| prepare(pass, chunk, number * batch_size));
                 let failed = batch.is_err();
                 // The receiver is gone when the consumer gave up.
@@ -69,28 +84,32 @@ pub fn for_each<E: From<DataError> + Send>(
 }
 
 fn prepare(pass: Pass<'_>, chunk: &[usize], first: usize) -> Result<Batch, DataError> {
-    let size = pass.tiles.form.bytes();
-    let mut levels = vec![0; size * chunk.len()];
-    levels
-        .par_chunks_exact_mut(size)
-        .zip(chunk)
+    let prepared = chunk
+        .par_iter()
         .enumerate()
-        .try_for_each(|(position, (levels, &tile))| {
-            levels.copy_from_slice(&pass.tiles.tile(tile)?);
+        .map(|(position, &tile)| {
+            let levels = pass.tiles.tile(tile)?;
             // By position, not by tile: balanced sampling may draw a tile
             // twice in one pass.
             let number = (pass.epoch as u64) << 32 | (first + position) as u64;
             let mut random = generator(pass.seed, Stream::Augmentation, number);
-            augment::apply(
-                pass.augmentations,
-                levels,
-                pass.tiles.form.size,
-                &mut random,
-            );
-            Ok::<(), DataError>(())
-        })?;
+            let view = |view: &View| {
+                let mut levels = levels.to_vec();
+                augment::apply(&view.changes, &mut levels, view.size, &mut random);
+                levels
+            };
+            Ok(pass.views.iter().map(view).collect())
+        })
+        .collect::<Result<Vec<Vec<Vec<u8>>>, DataError>>()?;
+    let mut views = vec![Vec::new(); pass.views.len()];
+    for tile in prepared {
+        for (all, levels) in views.iter_mut().zip(tile) {
+            all.extend_from_slice(&levels);
+        }
+    }
     Ok(Batch {
-        levels,
+        views,
+        tiles: chunk.to_vec(),
         labels: chunk.iter().map(|&tile| pass.tiles.labels[tile]).collect(),
     })
 }

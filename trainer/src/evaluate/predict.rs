@@ -4,11 +4,11 @@ use burn::tensor::Device;
 use millsight_export::card::Preprocessing;
 
 use crate::TrainError;
-use crate::data::batches::{Pass, for_each};
+use crate::data::batches::{Pass, View, for_each};
 use crate::data::tiles::Tiles;
-use crate::downstream::step::Workers;
 use crate::model::vit::Vit;
 use crate::model::{parameters, pixels};
+use crate::optimise::workers::Workers;
 
 /// Threads and sizes with which a network is run; they change no logit by
 /// more than rounding, and none at all on the CPU.
@@ -45,15 +45,18 @@ pub fn logits(
         tiles,
         order: which,
         batch_size: means.batch_size,
-        augmentations: &[],
+        skip: 0,
+        views: &[View {
+            size: tiles.form.size,
+            changes: Vec::new(),
+        }],
         seed: 0,
         epoch: 0,
     };
     let form = tiles.form;
     let mut all = Vec::new();
     for_each(pass, means.loaders, |batch| {
-        let shards: Vec<&[u8]> = batch
-            .levels
+        let shards: Vec<&[u8]> = batch.views[0]
             .chunks(form.bytes() * means.shard_size.max(1))
             .collect();
         let mut problem = None;

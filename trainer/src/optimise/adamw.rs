@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::weights::NamedArrays;
 use serde::{Deserialize, Serialize};
 
-use super::step::Gradients;
+use super::gradients::Gradients;
 use crate::model::ModelError;
 use crate::model::parameters;
 

@@ -1,0 +1,15 @@
+//! A run is a folder.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `config.json` | the complete [`config::RunConfig`] |
+//! | `log.jsonl` | one [`log::EpochRecord`] for each epoch |
+//! | `metrics.csv` | the same figures as a table |
+//! | `last.safetensors` | the checkpoint from which the run goes on |
+//! | `best.safetensors` | a classifier's weights of the best epoch, with timm's names |
+//! | `backbone.safetensors` | a pretrained backbone after the last epoch, with timm's names |
+//! | `evaluation-PART.json` | the [`Report`](crate::evaluate::report::Report) of `evaluate` |
+
+pub mod config;
+pub mod folder;
+pub mod log;

@@ -1,0 +1,175 @@
+//! Everything that decides the numbers of a run.
+
+use std::path::{Path, PathBuf};
+
+use millsight_export::card::Preprocessing;
+use millsight_export::graph::VitSpec;
+use millsight_export::weights::NamedArrays;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::TrainError;
+use crate::data::augment::Augmentation;
+use crate::data::tiles::Colour;
+use crate::optimise::adamw::AdamWConfig;
+
+/// Everything that decides the numbers of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Network.
+    pub network: VitSpec,
+    /// Initial value of LayerScale, for networks that have one.
+    pub layer_scale: f32,
+    /// Class names; the index is that of the logit.
+    pub classes: Vec<String>,
+    /// Channels of the tiles.
+    pub colour: Colour,
+    /// Normalisation of the tiles.
+    pub preprocessing: Preprocessing,
+    /// Table with a `split` column.
+    pub table: PathBuf,
+    /// Its SHA-256.
+    pub table_sha256: String,
+    /// Folder to which the paths of the table are relative.
+    pub data_root: PathBuf,
+    /// File whose weights the run began with.
+    pub initial_weights: Option<InitialWeights>,
+    /// Passes over the training part.
+    pub epochs: usize,
+    /// Tiles in an optimiser step.
+    pub batch_size: usize,
+    /// Optimiser.
+    pub optimiser: AdamWConfig,
+    /// What is learnt, and how.
+    pub method: Method,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Tiles that one worker computes at a time. Part of the configuration
+    /// because sums of gradients are rounded.
+    pub shard_size: usize,
+    /// Git revision of the trainer.
+    pub git_revision: String,
+    /// The command line.
+    pub command: String,
+}
+
+/// What a run learns, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum Method {
+    /// A whole network learns the classes.
+    Finetune(FinetuneConfig),
+}
+
+/// How a whole network learns the classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinetuneConfig {
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Learning rate after the last step.
+    pub final_learning_rate: f64,
+    /// Epochs of linear warm-up; fractions are allowed.
+    pub warmup_epochs: f64,
+    /// Largest norm of the gradients; larger ones are scaled down.
+    pub clip_gradient_norm: Option<f64>,
+    /// Weights of the classes in the loss.
+    pub class_weighting: ClassWeighting,
+    /// Whether each class is drawn equally often.
+    pub balanced_sampling: bool,
+    /// Random changes of the tiles.
+    pub augmentations: Vec<Augmentation>,
+}
+
+impl RunConfig {
+    /// What a setting of a run must be, for the settings that all methods have.
+    ///
+    /// # Errors
+    /// With the name of the option that is out of range.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        positive("--epochs", self.epochs as f64)?;
+        positive("--batch-size", self.batch_size as f64)?;
+        positive("--shard-size", self.shard_size as f64)?;
+        not_negative("--weight-decay", self.optimiser.weight_decay)
+    }
+}
+
+/// Refuses a setting that is not above 0.
+pub(crate) fn positive(name: &'static str, value: f64) -> Result<(), TrainError> {
+    if value > 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        name,
+        range: "above 0",
+        got: value.to_string(),
+    })
+}
+
+/// Refuses a setting below 0.
+pub(crate) fn not_negative(name: &'static str, value: f64) -> Result<(), TrainError> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        name,
+        range: "0 or above",
+        got: value.to_string(),
+    })
+}
+
+/// A file of weights that a run begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitialWeights {
+    /// The file.
+    pub path: PathBuf,
+    /// Its SHA-256.
+    pub sha256: String,
+}
+
+impl InitialWeights {
+    /// A file as it is now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> Result<Self, TrainError> {
+        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            sha256: hex::encode(Sha256::digest(&bytes)),
+        })
+    }
+
+    /// The arrays of the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, changed since, or is no safetensors file.
+    pub(crate) fn read(&self) -> Result<NamedArrays, TrainError> {
+        let path = &self.path;
+        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
+        let got = hex::encode(Sha256::digest(&bytes));
+        if got != self.sha256 {
+            return Err(TrainError::FileChanged {
+                path: path.clone(),
+                got,
+                expected: self.sha256.clone(),
+            });
+        }
+        Ok(NamedArrays::from_bytes(
+            &bytes,
+            &path.display().to_string(),
+        )?)
+    }
+}
+
+/// Weights of the classes in the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ClassWeighting {
+    /// `N / (k n_c)`, scaled to a mean of 1.
+    Inverse,
+    /// All 1.
+    None,
+}

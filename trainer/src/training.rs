@@ -1,0 +1,298 @@
+//! The loop over epochs and steps that all methods share: order of the tiles,
+//! checkpoints, log, and the watch over the loss.
+//!
+//! A method ([`Method`]) says what a step does with a batch and what is looked
+//! at after an epoch. Whatever it needs to go on after a crash it puts into the
+//! [`checkpoint`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use millsight_export::weights::NamedArrays;
+
+use crate::TrainError;
+use crate::data::batches::{Batch, Pass, View, for_each};
+use crate::data::tiles::Tiles;
+use crate::machine::Machine;
+use crate::run::config::RunConfig;
+use crate::run::folder::RunFolder;
+use crate::run::log::{EpochRecord, Figures};
+use crate::trained::Trained;
+use crate::weights::initialise::Adoption;
+use checkpoint::{Checkpoint, Position};
+
+pub mod checkpoint;
+
+/// Where a step stands in its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The epoch, counted from 0.
+    pub epoch: usize,
+    /// The step in its epoch, counted from 0.
+    pub step: usize,
+    /// Steps of an epoch.
+    pub steps_per_epoch: usize,
+}
+
+impl Moment {
+    /// The step in its run, counted from 0.
+    pub fn overall(self) -> usize {
+        self.epoch * self.steps_per_epoch + self.step
+    }
+}
+
+/// What a step has come to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepFigures {
+    /// Loss of the batch.
+    pub loss: f64,
+    /// The step's learning rate.
+    pub rate: f64,
+    /// More figures, whose means over the epoch go into the log.
+    pub means: Vec<(&'static str, f64)>,
+}
+
+/// What an epoch ends with.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EpochEnd {
+    /// Figures for the log.
+    pub figures: Figures,
+    /// What the best weights are best in, the more the better. Without it the
+    /// weights of every epoch replace those of the one before.
+    pub score: Option<f64>,
+    /// Whether the run ends here.
+    pub stop: bool,
+}
+
+/// One way to train.
+pub trait Method {
+    /// What is made of each tile.
+    fn views(&self) -> &[View];
+
+    /// Which tiles come in an epoch, in which order.
+    fn order(&self, epoch: usize) -> Vec<usize>;
+
+    /// One step of the optimiser.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn step(&mut self, batch: &Batch, moment: Moment) -> Result<StepFigures, TrainError>;
+
+    /// What is looked at after an epoch, counted from 0. `position` knows the
+    /// best epoch so far.
+    ///
+    /// # Errors
+    /// When a tile cannot be read or the device fails.
+    fn end_epoch(
+        &mut self,
+        epoch: usize,
+        position: &Position,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<EpochEnd, TrainError>;
+
+    /// Everything that the next step depends on, for a checkpoint.
+    ///
+    /// # Errors
+    /// When the device does not give it.
+    fn save(&self) -> Result<NamedArrays, TrainError>;
+
+    /// Takes what [`Method::save`] gave.
+    ///
+    /// # Errors
+    /// When something is missing or of another shape.
+    fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError>;
+
+    /// The weights that the run is for, with timm's names.
+    ///
+    /// # Errors
+    /// When the device does not give them.
+    fn weights(&self) -> Result<NamedArrays, TrainError>;
+
+    /// The file that they are written to.
+    fn weights_file(&self, run: &RunFolder) -> PathBuf;
+}
+
+/// What happens during a run, for whoever shows it.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// The network begins with the weights of a file.
+    Initialised {
+        /// The file.
+        file: &'a Path,
+        /// What fitted and what did not.
+        adoption: &'a Adoption,
+    },
+    /// An epoch begins.
+    Epoch {
+        /// Counted from 1.
+        epoch: usize,
+        /// Tiles to come.
+        tiles: usize,
+    },
+    /// A step of the optimiser is done.
+    Step {
+        /// Tiles in the batch.
+        tiles: usize,
+        /// Loss of the batch.
+        loss: f64,
+    },
+    /// A batch of the validation part is done.
+    Validated {
+        /// Tiles in the batch.
+        tiles: usize,
+    },
+    /// Something that whoever trains should know.
+    Warning(&'a str),
+    /// An epoch is complete and its checkpoint written.
+    Complete {
+        /// What the log says.
+        record: &'a EpochRecord,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+}
+
+/// Trains from the first step to the last, or from the checkpoint when the
+/// folder has one, and says where the run stands at the end. The caller holds
+/// the run's lock.
+///
+/// # Errors
+/// When a tile cannot be read, the loss is no number any more, or a file
+/// cannot be written. The last checkpoint is then intact.
+pub fn train(
+    run: &RunFolder,
+    config: &RunConfig,
+    machine: Machine,
+    tiles: &Tiles,
+    method: &mut impl Method,
+    checkpoint: Option<Checkpoint>,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Position, TrainError> {
+    let mut position = Position::default();
+    if let Some(checkpoint) = checkpoint {
+        method.restore(&checkpoint.arrays)?;
+        position = checkpoint.position;
+    }
+    run.log().cut(position.epochs)?;
+    let loaders = machine.loaders()?;
+    while position.epochs < config.epochs && !position.stopped {
+        let begin = Instant::now();
+        let epoch = position.epochs;
+        let order = method.order(epoch);
+        let steps_per_epoch = order.len().div_ceil(config.batch_size);
+        let skipped = position.steps;
+        let ahead = order.len().saturating_sub(skipped * config.batch_size);
+        observe(Event::Epoch {
+            epoch: epoch + 1,
+            tiles: ahead,
+        });
+        let views = method.views().to_vec();
+        let pass = Pass {
+            tiles,
+            order: &order,
+            skip: skipped,
+            batch_size: config.batch_size,
+            views: &views,
+            seed: config.seed,
+            epoch,
+        };
+        let mut rate = 0.0;
+        for_each(pass, &loaders, |batch| -> Result<(), TrainError> {
+            let moment = Moment {
+                epoch,
+                step: position.steps,
+                steps_per_epoch,
+            };
+            let figures = method.step(&batch, moment)?;
+            position.steps += 1;
+            check_finite(figures.loss, run, &position)?;
+            for (_, value) in &figures.means {
+                check_finite(*value, run, &position)?;
+            }
+            rate = figures.rate;
+            add(&mut position.sums, "train_loss", figures.loss);
+            for (name, value) in figures.means {
+                add(&mut position.sums, name, value);
+            }
+            observe(Event::Step {
+                tiles: batch.labels.len(),
+                loss: figures.loss,
+            });
+            if position.steps.is_multiple_of(CHECKPOINT_STEPS) && position.steps < steps_per_epoch {
+                save(run, method, &position)?;
+            }
+            Ok(())
+        })?;
+        let seconds_of_steps = begin.elapsed().as_secs_f64();
+        let end = method.end_epoch(epoch, &position, observe)?;
+        // The last step may have spoilt the weights that its own loss did not
+        // show yet; they must not replace a good checkpoint.
+        for value in end.figures.values() {
+            check_finite(*value, run, &position)?;
+        }
+        let best = match end.score {
+            Some(score) => position.best_epoch == 0 || score > position.best_score,
+            None => true,
+        };
+        if best {
+            position.best_epoch = epoch + 1;
+            position.best_score = end.score.unwrap_or_default();
+            Trained::save(&method.weights_file(run), config, method.weights()?)?;
+        }
+        let mut figures = end.figures;
+        figures.insert("learning_rate".into(), rate);
+        for (name, sum) in &position.sums {
+            figures.insert(name.clone(), f64::from_bits(*sum) / position.steps as f64);
+        }
+        let record = EpochRecord {
+            epoch: epoch + 1,
+            steps: epoch * steps_per_epoch + position.steps,
+            images_per_second: ahead as f64 / seconds_of_steps,
+            seconds: begin.elapsed().as_secs_f64(),
+            figures,
+        };
+        position = Position {
+            epochs: epoch + 1,
+            steps: 0,
+            sums: BTreeMap::new(),
+            stopped: end.stop,
+            ..position
+        };
+        run.log().append(&record)?;
+        save(run, method, &position)?;
+        observe(Event::Complete {
+            record: &record,
+            best: best && end.score.is_some(),
+        });
+    }
+    Ok(position)
+}
+
+/// Steps after which a checkpoint is written inside an epoch.
+const CHECKPOINT_STEPS: usize = 500;
+
+fn save(run: &RunFolder, method: &impl Method, position: &Position) -> Result<(), TrainError> {
+    let checkpoint = Checkpoint {
+        arrays: method.save()?,
+        position: position.clone(),
+    };
+    checkpoint.save(&run.last())
+}
+
+fn add(sums: &mut BTreeMap<String, u64>, name: &str, value: f64) {
+    let sum = sums.get(name).map_or(0.0, |sum| f64::from_bits(*sum));
+    sums.insert(name.to_owned(), (sum + value).to_bits());
+}
+
+fn check_finite(value: f64, run: &RunFolder, position: &Position) -> Result<(), TrainError> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(TrainError::NotFinite {
+        loss: value,
+        epoch: position.epochs + 1,
+        step: position.steps,
+        checkpoint: Some(run.last()).filter(|path| path.exists()),
+    })
+}

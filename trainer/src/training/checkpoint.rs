@@ -1,0 +1,105 @@
+//! What a run needs to go on after a crash.
+//!
+//! `last.safetensors` is replaced as a whole. It holds the arrays that a
+//! method has saved (for a classifier the weights under `model.NAME`, the
+//! moments of the optimiser under `exp_avg.NAME`, `exp_avg_sq.NAME` and
+//! `step.NAME`) and the [`Position`] in its metadata. Random numbers need no
+//! state: they follow from the seed, the epoch and the place in the epoch.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use millsight_export::weights::NamedArrays;
+use serde::{Deserialize, Serialize};
+
+use crate::TrainError;
+
+/// Key of the [`Position`] in the file's metadata.
+const POSITION: &str = "millsight.position";
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Position {
+    /// Epochs that are complete.
+    pub epochs: usize,
+    /// Steps of the epoch after them that are done.
+    pub steps: usize,
+    /// Sums of the figures over these steps, as the bits of doubles: JSON
+    /// readers may change the last one.
+    pub sums: BTreeMap<String, u64>,
+    /// The epoch of the best checkpoint, counted from 1; 0 when there is none.
+    pub best_epoch: usize,
+    /// What the best checkpoint is best in; for a classifier its balanced
+    /// accuracy on the validation part, 0 to 1.
+    pub best_score: f64,
+    /// Whether the run ended before its last epoch, as its method wished.
+    pub stopped: bool,
+}
+
+/// A checkpoint.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Arrays of the method.
+    pub arrays: NamedArrays,
+    /// Where the run stands.
+    pub position: Position,
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint, where there is one.
+    ///
+    /// # Errors
+    /// When the file is damaged or no checkpoint.
+    pub fn load(path: &Path) -> Result<Option<Self>, TrainError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let arrays = NamedArrays::load(path)?;
+        let no_checkpoint = || TrainError::NotACheckpoint {
+            path: path.to_path_buf(),
+        };
+        let position = arrays.metadata.get(POSITION).ok_or_else(no_checkpoint)?;
+        let position = serde_json::from_str(position).map_err(|_| no_checkpoint())?;
+        Ok(Some(Self { arrays, position }))
+    }
+
+    /// Writes the checkpoint.
+    ///
+    /// # Errors
+    /// When the file cannot be written; the previous one is then intact.
+    pub fn save(mut self, path: &Path) -> Result<(), TrainError> {
+        let position = serde_json::to_string(&self.position)?;
+        self.arrays.metadata.insert(POSITION.to_owned(), position);
+        Ok(self.arrays.save(path)?)
+    }
+}
+
+/// The arrays whose names begin with `prefix`, without it.
+///
+/// # Errors
+/// Never in practice: the arrays were whole before.
+pub fn section(arrays: &NamedArrays, prefix: &str) -> Result<NamedArrays, TrainError> {
+    let mut section = NamedArrays::new();
+    for (name, array) in arrays.iter() {
+        if let Some(name) = name.strip_prefix(prefix) {
+            section.insert(name, array.shape.clone(), array.data.clone())?;
+        }
+    }
+    Ok(section)
+}
+
+/// Adds arrays under names that begin with `prefix`.
+///
+/// # Errors
+/// Never in practice: the arrays were whole before.
+pub fn add_section(
+    arrays: &mut NamedArrays,
+    prefix: &str,
+    section: NamedArrays,
+) -> Result<(), TrainError> {
+    for (name, array) in section.iter() {
+        let name = format!("{prefix}{name}");
+        arrays.insert(name, array.shape.clone(), array.data.clone())?;
+    }
+    Ok(())
+}
