@@ -5,6 +5,7 @@
 //! | `config.json` | the complete [`config::RunConfig`] |
 //! | `log.jsonl` | one [`log::EpochRecord`] for each epoch |
 //! | `metrics.csv` | the same figures as a table |
+//! | `events.out.tfevents.*` | figures of steps and epochs for TensorBoard |
 //! | `last.safetensors` | the checkpoint from which the run goes on |
 //! | `best.safetensors` | a classifier's weights of the best epoch, with timm's names |
 //! | `backbone.safetensors` | a pretrained backbone after the last epoch, with timm's names |
@@ -13,3 +14,4 @@
 pub mod config;
 pub mod folder;
 pub mod log;
+pub mod tensorboard;

@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::run::config::RunConfig;
 use crate::run::folder::RunFolder;
 use crate::run::log::{EpochRecord, Figures};
+use crate::run::tensorboard::EventFile;
 use crate::trained::Trained;
 use crate::weights::initialise::Adoption;
 use checkpoint::{Checkpoint, Position};
@@ -175,6 +176,7 @@ pub fn train(
         position = checkpoint.position;
     }
     run.log().cut(position.epochs)?;
+    let mut events = None;
     let loaders = machine.loaders()?;
     while position.epochs < config.epochs && !position.stopped {
         let begin = Instant::now();
@@ -187,6 +189,11 @@ pub fn train(
             epoch: epoch + 1,
             tiles: ahead,
         });
+        let first = epoch * steps_per_epoch + skipped;
+        let events = match &mut events {
+            Some(events) => events,
+            none => none.insert(EventFile::create(run.path(), first)?),
+        };
         let views = method.views().to_vec();
         let pass = Pass {
             tiles,
@@ -211,6 +218,8 @@ pub fn train(
                 check_finite(*value, run, &position)?;
             }
             rate = figures.rate;
+            let names = [("step/loss", figures.loss), ("step/learning_rate", rate)];
+            events.add(moment.overall(), names)?;
             add(&mut position.sums, "train_loss", figures.loss);
             for (name, value) in figures.means {
                 add(&mut position.sums, name, value);
@@ -260,6 +269,15 @@ pub fn train(
             ..position
         };
         run.log().append(&record)?;
+        let tags: Vec<(String, f64)> = record
+            .figures
+            .iter()
+            .map(|(name, value)| (format!("epoch/{name}"), *value))
+            .collect();
+        events.add(
+            record.steps,
+            tags.iter().map(|(tag, value)| (tag.as_str(), *value)),
+        )?;
         save(run, method, &position)?;
         observe(Event::Complete {
             record: &record,
