@@ -5,7 +5,7 @@ use millsight_export::card::{
     ElementType, InputSpec, ModelCard, NO_DEFECT, OutputKind, OutputSpec, Preprocessing, Provenance,
 };
 use millsight_export::engine::{Batch, EngineChoice};
-use millsight_export::graph::vit::{INPUT, OUTPUT};
+use millsight_export::graph::{INPUT, OUTPUT};
 use millsight_export::graph::{InputForm, VitSpec, vit_classifier};
 use millsight_export::model_file::ModelFile;
 use millsight_export::weights::{NamedArray, NamedArrays};

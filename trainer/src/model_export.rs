@@ -6,7 +6,7 @@ use millsight_export::card::{
     ElementType, InputSpec, ModelCard, NO_DEFECT, OutputKind, OutputSpec, Parity, Provenance,
 };
 use millsight_export::engine::{self, EngineRequest};
-use millsight_export::graph::vit::{INPUT, OUTPUT};
+use millsight_export::graph::{INPUT, OUTPUT};
 use millsight_export::graph::{InputForm, vit_classifier};
 use millsight_export::model_file::ModelFile;
 use millsight_export::preprocess::{Preprocessor, load_image};

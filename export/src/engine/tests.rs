@@ -6,7 +6,7 @@ use onnx_protobuf::{ModelProto, type_proto};
 
 use super::*;
 use crate::card::{InputSpec, OutputKind, OutputSpec, Preprocessing, Provenance};
-use crate::graph::vit::{INPUT, OUTPUT};
+use crate::graph::{INPUT, OUTPUT};
 use crate::graph::{InputForm, Pooling, VitSpec, vit_classifier};
 use crate::model_file::ModelFile;
 use crate::weights::NamedArrays;

@@ -10,15 +10,10 @@ mod writer;
 use onnx_protobuf::ModelProto;
 use serde::{Deserialize, Serialize};
 
-use super::GraphError;
 use super::builder::Builder;
+use super::{GraphError, InputForm, check_weights};
 use crate::weights::NamedArrays;
 use writer::Writer;
-
-/// Name of the graph's input.
-pub const INPUT: &str = "tiles";
-/// Name of the graph's output.
-pub const OUTPUT: &str = "logits";
 
 /// The shape of a Vision Transformer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,22 +54,6 @@ pub enum Pooling {
     /// The mean of the patch tokens, then a norm (`fc_norm`); timm's
     /// `global_pool="avg"`.
     Mean,
-}
-
-/// What the graph takes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum InputForm {
-    /// `f32` `[N, 3, height, width]`, already normalised.
-    Normalised,
-    /// `u8` `[N, 1, height, width]`, raw grey levels. Replication to three
-    /// channels, division by 255, mean and standard deviation are folded into
-    /// the patch embedding.
-    FoldedGrey {
-        /// Mean of each channel, in units of 0..1.
-        mean: [f32; 3],
-        /// Standard deviation of each channel, in units of 0..1.
-        std: [f32; 3],
-    },
 }
 
 impl VitSpec {
@@ -165,40 +144,10 @@ impl VitSpec {
         }
         Ok(())
     }
-
-    /// Compares weights with [`VitSpec::parameters`].
-    ///
-    /// # Errors
-    /// [`GraphError::Weights`] listing every missing, unknown or misshapen
-    /// array.
-    pub fn check_weights(&self, weights: &NamedArrays) -> Result<(), GraphError> {
-        let parameters = self.parameters();
-        let mut wrong = Vec::new();
-        for (name, shape) in &parameters {
-            match weights.get(name) {
-                None => wrong.push(format!("`{name}` {shape:?} is missing")),
-                Some(array) if array.shape != *shape => wrong.push(format!(
-                    "`{name}` has the shape {:?}, but {shape:?} is needed",
-                    array.shape
-                )),
-                Some(_) => {}
-            }
-        }
-        for (name, _) in weights.iter() {
-            if !parameters.iter().any(|(known, _)| known == name) {
-                wrong.push(format!("`{name}` is unknown"));
-            }
-        }
-        if wrong.is_empty() {
-            Ok(())
-        } else {
-            Err(GraphError::Weights(wrong))
-        }
-    }
 }
 
-/// Writes a classifier as ONNX: input [`INPUT`], output [`OUTPUT`]
-/// `[N, classes]`, the batch free.
+/// Writes a classifier as ONNX: input [`INPUT`](super::INPUT), output
+/// [`OUTPUT`](super::OUTPUT) `[N, classes]`, the batch free.
 ///
 /// # Errors
 /// When the sizes contradict each other or the weights do not fit them.
@@ -208,7 +157,7 @@ pub fn vit_classifier(
     form: InputForm,
 ) -> Result<ModelProto, GraphError> {
     spec.check()?;
-    spec.check_weights(weights)?;
+    check_weights(&spec.parameters(), weights)?;
     let writer = Writer {
         builder: Builder::new("vision_transformer"),
         spec,

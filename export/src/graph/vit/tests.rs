@@ -6,6 +6,7 @@ use crate::card::{
     ElementType, InputSpec, ModelCard, OutputKind, OutputSpec, Preprocessing, Provenance,
 };
 use crate::engine::{Batch, Embedded, Engine};
+use crate::graph::{INPUT, OUTPUT};
 use crate::model_file::ModelFile;
 
 fn spec(pooling: Pooling) -> VitSpec {

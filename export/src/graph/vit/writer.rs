@@ -4,8 +4,9 @@ use onnx_protobuf::ModelProto;
 use onnx_protobuf::tensor_proto::DataType;
 
 use super::fold::fold_grey;
-use super::{INPUT, InputForm, OUTPUT, Pooling, VitSpec};
+use super::{Pooling, VitSpec};
 use crate::graph::builder::{Attribute, Builder, Extent, Value, with_batch};
+use crate::graph::{INPUT, InputForm, OUTPUT};
 use crate::weights::NamedArrays;
 
 /// Writes the graph. All weights have been checked to be there.
