@@ -5,6 +5,7 @@
 //! * [`layers`]: its parts.
 //! * [`parameters`]: a network's parameters by name, in and out.
 //! * [`initial`]: weights to start from.
+//! * [`yolo_cls`]: a convolutional network to compare with.
 //! * [`pixels`]: prepared tiles -> normalised input, on the device.
 
 pub mod initial;
@@ -13,6 +14,7 @@ pub mod parameters;
 pub mod pixels;
 pub mod presets;
 pub mod vit;
+pub mod yolo_cls;
 
 /// Why a network could not be built or filled.
 #[derive(Debug, thiserror::Error)]

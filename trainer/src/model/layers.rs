@@ -5,7 +5,7 @@ use burn::tensor::module::{layer_norm, linear};
 use burn::tensor::{Device, Tensor, activation};
 
 /// A parameter that is all zeros until weights are loaded.
-pub(super) fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+pub(crate) fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
     Param::from_tensor(Tensor::zeros(shape, device))
 }
 

@@ -21,8 +21,8 @@ struct Shapes {
 }
 
 impl ModuleVisitor for Shapes {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -40,8 +40,10 @@ impl ModuleVisitor for Shapes {
 pub(crate) struct Path(Vec<String>);
 
 impl Path {
-    pub(crate) fn enter(&mut self, name: &str) {
-        self.0.push(name.to_owned());
+    /// The variants of an enum add nothing to a name.
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        let variant = container.starts_with("Enum:");
+        self.0.push(if variant { "" } else { name }.to_owned());
     }
 
     pub(crate) fn exit(&mut self) {
@@ -49,7 +51,13 @@ impl Path {
     }
 
     pub(crate) fn name(&self) -> String {
-        self.0.join(".")
+        let parts: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        let named = |part: &&str| !part.is_empty();
+        parts
+            .into_iter()
+            .filter(named)
+            .collect::<Vec<_>>()
+            .join(".")
     }
 }
 
@@ -72,8 +80,8 @@ struct Reader {
 }
 
 impl ModuleVisitor for Reader {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
@@ -145,8 +153,8 @@ struct Filler<'a> {
 }
 
 impl ModuleMapper for Filler<'_> {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
     fn exit_module(&mut self, _name: &str, _container: &str) {
