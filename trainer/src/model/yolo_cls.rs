@@ -24,6 +24,10 @@ pub struct YoloCls {
 
 /// A stage.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a network has ten of them, and burn has no boxed modules"
+)]
 pub enum Stage {
     /// A convolution that halves the image.
     Halving(Convolution),
