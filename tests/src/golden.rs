@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 mod formula;
+pub mod mae;
 pub mod network;
 mod tolerance;
 
@@ -28,7 +29,7 @@ pub use tolerance::Tolerance;
 const FOLDER: &str = "MILLSIGHT_GOLDEN_DIR";
 
 /// The kinds of case that there are tests for, each a folder.
-const KINDS: [&str; 3] = ["vit", "preproc", "metrics"];
+const KINDS: [&str; 4] = ["vit", "preproc", "metrics", "mae"];
 
 /// The folder with the golden vectors.
 pub fn folder() -> PathBuf {
@@ -210,36 +211,42 @@ impl GoldenCase {
             .unwrap_or_else(|| panic!("{}: the manifest lists no `{name}`", self.manifest.case))
     }
 
-    /// A tensor of 32-bit floating point, from its file or from the formula.
+    /// A tensor of 32-bit floating point, from its file or from the formula
+    /// that an entry of `config` gives for it.
     pub fn array(&self, name: &str) -> NamedArray {
-        let input = &self.manifest.config["input"];
-        if input["name"] == name {
-            return formula::array(&self.salt(), name, input);
+        let entries = self.manifest.config.as_object().into_iter().flatten();
+        let mut formulas = entries.map(|(_, entry)| entry);
+        match formulas.find(|entry| entry["name"] == name) {
+            Some(entry) => formula::array(&self.salt(), name, entry),
+            None => self.stored(self.entry(name)),
         }
-        let data = self.elements(name, Dtype::F32, f32::from_le_bytes);
+    }
+
+    /// A stored tensor of 32-bit floating point.
+    pub fn stored(&self, entry: &TensorEntry) -> NamedArray {
         NamedArray {
-            shape: self.entry(name).shape.clone(),
-            data,
+            shape: entry.shape.clone(),
+            data: self.elements(entry, Dtype::F32, f32::from_le_bytes),
         }
     }
 
     /// The elements of an 8-bit tensor.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
-        self.elements(name, Dtype::U8, u8::from_le_bytes)
+        self.elements(self.entry(name), Dtype::U8, u8::from_le_bytes)
     }
 
     /// The elements of a tensor of 64-bit integers.
     pub fn integers(&self, name: &str) -> Vec<i64> {
-        self.elements(name, Dtype::I64, i64::from_le_bytes)
+        self.elements(self.entry(name), Dtype::I64, i64::from_le_bytes)
     }
 
     fn elements<T, const SIZE: usize>(
         &self,
-        name: &str,
+        entry: &TensorEntry,
         element: Dtype,
         convert: impl Fn([u8; SIZE]) -> T,
     ) -> Vec<T> {
-        let entry = self.entry(name);
+        let name = &entry.name;
         let path = self.folder.join(&entry.file);
         let bytes =
             std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -257,7 +264,8 @@ impl GoldenCase {
     /// The weights of the case: its own, those of `config.weights` (a file
     /// relative to the case, perhaps with the prefix of the names that are
     /// meant: `FILE, prefix PREFIX`), or those that `config.params` gives a
-    /// formula for. `None` where it has none of these.
+    /// formula for, those to `skip` left out. `None` where it has none of
+    /// these.
     pub fn weights(&self) -> Option<NamedArrays> {
         let mut weights = NamedArrays::new();
         if let Some(shared) = self.manifest.config["weights"].as_str() {
@@ -295,7 +303,8 @@ impl GoldenCase {
                 .expect("a whole array");
         }
         if let Some(parameters) = self.manifest.config["params"].as_object() {
-            for (name, parameter) in parameters {
+            let own = |entry: &(&String, &Value)| entry.1["skip"] != true;
+            for (name, parameter) in parameters.iter().filter(own) {
                 let array = formula::array(&self.salt(), name, parameter);
                 weights
                     .insert(name.clone(), array.shape, array.data)
@@ -318,13 +327,21 @@ impl GoldenCase {
     /// # Errors
     /// A sentence that says how far off they are.
     pub fn check(&self, name: &str, got: &[f32]) -> Result<(), String> {
-        let entry = self.entry(name);
-        let expected = self.array(name);
+        self.check_entry(self.entry(name), got)
+    }
+
+    /// As [`GoldenCase::check`], where several files have a tensor of the same
+    /// name.
+    ///
+    /// # Errors
+    /// A sentence that says how far off the results are.
+    pub fn check_entry(&self, entry: &TensorEntry, got: &[f32]) -> Result<(), String> {
         let outcome = match &entry.tol {
-            Some(tolerance) => tolerance.check(&expected, got),
+            Some(tolerance) => tolerance.check(&self.stored(entry), got),
             None => Err("the manifest states no tolerance".to_owned()),
         };
-        outcome.map_err(|problem| format!("{} `{name}`: {problem}", self.manifest.case))
+        let TensorEntry { name, file, .. } = entry;
+        outcome.map_err(|problem| format!("{} `{name}` of {file}: {problem}", self.manifest.case))
     }
 
     /// Checks 8-bit results against the expected tensor `name`: equal where

@@ -53,6 +53,27 @@ pub enum TrainError {
         /// What is missing or wrong.
         reason: String,
     },
+    /// A run that another command began.
+    #[error("{} was begun by `millsight-train {begun_by}`; go on with `millsight-train {begun_by} --resume {}`", path.display(), path.display())]
+    OtherCommand {
+        /// The folder.
+        path: PathBuf,
+        /// The command that began it.
+        begun_by: &'static str,
+    },
+    /// A share of removed patches that leaves none, or removes none.
+    #[error(
+        "--mask-ratio {ratio} leaves {visible} of {patches} patches visible; \
+         at least one must stay, and one be removed"
+    )]
+    MaskRatio {
+        /// The share.
+        ratio: f64,
+        /// Patches that would stay.
+        visible: usize,
+        /// Patches of a tile.
+        patches: usize,
+    },
     /// The file is no checkpoint.
     #[error("{} is not a checkpoint of a run (it has no position in its metadata)", path.display())]
     NotACheckpoint {

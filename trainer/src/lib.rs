@@ -2,9 +2,9 @@
 //! tiles to a model file for the line.
 //!
 //! The walk: [`data`] turns a folder into tables and batches, [`model`] is the
-//! network, [`weights`] brings weights from elsewhere, [`downstream`] trains
-//! it with [`optimise`] in the loop of [`training`], [`evaluate`] says how good
-//! it is, [`model_export`] writes the file that the runtime loads. A run is a
+//! network, [`weights`] brings weights from elsewhere, [`pretext`] trains it
+//! without labels and [`downstream`] with them, with [`optimise`] in the loop
+//! of [`training`], [`evaluate`] says how good it is, [`model_export`] writes the file that the runtime loads. A run is a
 //! folder: [`run`].
 
 pub mod data;
@@ -16,6 +16,7 @@ pub mod machine;
 pub mod model;
 pub mod model_export;
 pub mod optimise;
+pub mod pretext;
 pub mod provenance;
 pub mod run;
 pub mod trained;

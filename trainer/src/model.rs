@@ -3,6 +3,8 @@
 //! * [`presets`]: sizes of Vision Transformers under their customary names.
 //! * [`vit`]: the network.
 //! * [`layers`]: its parts.
+//! * [`patches`]: images <-> the pixels of their patches.
+//! * [`mae`]: the masked autoencoder around it.
 //! * [`parameters`]: a network's parameters by name, in and out.
 //! * [`initial`]: weights to start from.
 //! * [`yolo_cls`]: a convolutional network to compare with.
@@ -10,7 +12,9 @@
 
 pub mod initial;
 pub mod layers;
+pub mod mae;
 pub mod parameters;
+pub mod patches;
 pub mod pixels;
 pub mod presets;
 pub mod vit;
@@ -23,6 +27,14 @@ pub enum ModelError {
     /// Sizes that do not fit one another.
     #[error(transparent)]
     Sizes(#[from] millsight_export::graph::GraphError),
+    /// Positions of sines and cosines for a width that they do not fit.
+    #[error("the {what} is {width}, but positions of sines and cosines need a multiple of 4")]
+    PositionWidth {
+        /// Whose width.
+        what: &'static str,
+        /// The width.
+        width: usize,
+    },
     /// Weights whose names are not those of the network.
     #[error(
         "the weights do not fit the network{}{}",

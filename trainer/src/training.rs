@@ -24,6 +24,7 @@ use crate::weights::initialise::Adoption;
 use checkpoint::{Checkpoint, Position};
 
 pub mod checkpoint;
+pub(crate) mod parts;
 
 /// Where a step stands in its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

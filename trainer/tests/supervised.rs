@@ -63,8 +63,10 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
 }
 
 fn recipe(config: &mut RunConfig) -> &mut FinetuneConfig {
-    let Method::Finetune(recipe) = &mut config.method;
-    recipe
+    match &mut config.method {
+        Method::Finetune(recipe) => recipe,
+        Method::Mae(_) => panic!("not a run of `train`"),
+    }
 }
 
 fn machine(workers: usize) -> Machine {

@@ -13,6 +13,10 @@ pub(crate) enum Stream {
     Augmentation = 2,
     /// Initial weights.
     Weights = 3,
+    /// Removed patches of one tile in an epoch.
+    Mask = 4,
+    /// Removed patches of one tile of the validation part.
+    ValidationMask = 5,
 }
 
 /// The generator of one stream, for example of one epoch.

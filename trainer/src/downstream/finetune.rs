@@ -11,8 +11,8 @@ use crate::TrainError;
 use crate::data::DataError;
 use crate::data::batches::{Batch, View};
 use crate::data::order;
-use crate::data::table::{Split, Table};
-use crate::data::tiles::{TileForm, Tiles};
+use crate::data::table::Split;
+use crate::data::tiles::Tiles;
 use crate::evaluate::metrics::{Confusion, most_probable};
 use crate::evaluate::predict::{self, Means};
 use crate::machine::Machine;
@@ -28,6 +28,7 @@ use crate::run::config::{
 use crate::run::folder::RunFolder;
 use crate::run::log::Figures;
 use crate::training::checkpoint::{Checkpoint, Position, add_section, section};
+use crate::training::parts::parts;
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
 use crate::weights::initialise;
 
@@ -44,10 +45,16 @@ pub fn train(
     machine: Machine,
     mut observe: impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    let Method::Finetune(recipe) = &config.method;
+    let Method::Finetune(recipe) = &config.method else {
+        return Err(TrainError::OtherCommand {
+            path: run.path().to_path_buf(),
+            begun_by: config.method.command(),
+        });
+    };
     check(config, recipe)?;
     let _lock = run.lock()?;
-    let (train, val) = data(config, machine)?;
+    let (train, val) = parts(config, machine)?;
+    check_classes(config, &train)?;
     let checkpoint = Checkpoint::load(&run.last())?;
     let weights = match &checkpoint {
         Some(checkpoint) => section(&checkpoint.arrays, MODEL)?,
@@ -97,45 +104,24 @@ fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), TrainError> 
     not_negative("--final-learning-rate", recipe.final_learning_rate)
 }
 
-fn data(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainError> {
-    let table = Table::read(&config.table)?;
-    if table.sha256 != config.table_sha256 {
-        return Err(TrainError::FileChanged {
-            path: config.table.clone(),
-            got: table.sha256,
-            expected: config.table_sha256.clone(),
-        });
-    }
-    let form = TileForm::of(&config.network, config.colour);
-    let (train, val) = (table.part(Split::Train)?, table.part(Split::Val)?);
-    let first = &train[0].label;
-    if train.iter().all(|row| row.label == *first) {
-        return Err(TrainError::Data(DataError::OneClass {
-            path: config.table.clone(),
-            class: first.clone(),
-            split: Split::Train.name().into(),
-        }));
-    }
-    // The bound holds for both parts together.
-    let all = train.len() + val.len();
-    let share = |part: usize| (machine.cache_bytes as f64 * part as f64 / all as f64) as usize;
-    let tiles = |rows: &[_]| {
-        let (classes, root) = (&config.classes, &config.data_root);
-        Tiles::new(rows, classes, root, form, share(rows.len()), &config.table)
+/// Refuses training tiles from which the classes cannot be learnt.
+fn check_classes(config: &RunConfig, train: &Tiles) -> Result<(), TrainError> {
+    let held = |class: usize| train.labels.contains(&class);
+    let mut missing = (0..config.classes.len()).filter(|&class| !held(class));
+    let Some(absent) = missing.next() else {
+        return Ok(());
     };
-    let parts = (tiles(&train)?, tiles(&val)?);
-    let absent = config
-        .classes
-        .iter()
-        .find(|class| train.iter().all(|row| row.label != **class));
-    if let Some(class) = absent {
-        return Err(TrainError::Data(DataError::ClassWithoutTiles {
-            path: config.table.clone(),
-            class: class.clone(),
-            split: Split::Train.name().into(),
-        }));
-    }
-    Ok(parts)
+    let (path, split) = (config.table.clone(), Split::Train.name().into());
+    let first = train.labels.first().copied().unwrap_or_default();
+    Err(TrainError::Data(
+        if train.labels.iter().all(|&label| label == first) {
+            let class = config.classes[first].clone();
+            DataError::OneClass { path, class, split }
+        } else {
+            let class = config.classes[absent].clone();
+            DataError::ClassWithoutTiles { path, class, split }
+        },
+    ))
 }
 
 /// Names of the network's parameters in a checkpoint begin with this.

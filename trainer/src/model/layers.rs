@@ -3,6 +3,9 @@
 use burn::module::{Module, Param};
 use burn::tensor::module::{layer_norm, linear};
 use burn::tensor::{Device, Tensor, activation};
+use millsight_export::graph::VitSpec;
+
+use super::patches;
 
 /// A parameter that is all zeros until weights are loaded.
 pub(crate) fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
@@ -94,16 +97,21 @@ impl PatchEmbedding {
     /// A convolution whose stride is its kernel is one matrix product of the
     /// patches' pixels, which is faster than a general convolution.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<3> {
+        self.project(patches::cut(images, self.patch()))
+    }
+
+    /// The pixels of patches as [`patches::cut`] gives them,
+    /// `[n, patches, channels * patch * patch]` -> `[n, patches, token length]`.
+    pub fn project(&self, pixels: Tensor<3>) -> Tensor<3> {
         let weight = self.proj.weight.val();
         let [width, channels, patch, _] = weight.dims();
-        let [n, _, height, image_width] = images.dims();
-        let (rows, columns) = (height / patch, image_width / patch);
-        let pixels = images
-            .reshape([n, channels, rows, patch, columns, patch])
-            .permute([0, 2, 4, 1, 3, 5])
-            .reshape([n, rows * columns, channels * patch * patch]);
         let weight = weight.reshape([width, channels * patch * patch]);
         linear(pixels, weight.transpose(), Some(self.proj.bias.val()))
+    }
+
+    /// Side of a patch in pixels.
+    pub fn patch(&self) -> usize {
+        self.proj.weight.dims()[2]
     }
 }
 
@@ -205,6 +213,25 @@ pub struct Block {
 }
 
 impl Block {
+    /// A block of zeros, of a network of these sizes.
+    pub fn new(spec: &VitSpec, device: &Device) -> Self {
+        let width = spec.width;
+        let norm = || LayerNorm::new(width, spec.layer_norm_epsilon, device);
+        let scale = || {
+            spec.layer_scale.then(|| LayerScale {
+                gamma: empty([width], device),
+            })
+        };
+        Self {
+            norm1: norm(),
+            attn: Attention::new(width, spec.heads, spec.qkv_bias, device),
+            ls1: scale(),
+            norm2: norm(),
+            mlp: Mlp::new(width, spec.mlp_width, device),
+            ls2: scale(),
+        }
+    }
+
     /// `[n, tokens, width]` -> the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let scaled = |scale: &Option<LayerScale>, x| match scale {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::weights::NamedArrays;
 
-use super::layers::{Attention, Block, LayerNorm, LayerScale, Linear, Mlp, PatchEmbedding, empty};
+use super::layers::{Block, LayerNorm, Linear, PatchEmbedding, empty};
 use super::{ModelError, parameters};
 
 /// Channels of the input.
@@ -66,25 +66,12 @@ impl Vit {
     fn of_zeros(spec: &VitSpec, device: &Device) -> Self {
         let width = spec.width;
         let norm = || LayerNorm::new(width, spec.layer_norm_epsilon, device);
-        let scale = || {
-            spec.layer_scale.then(|| LayerScale {
-                gamma: empty([width], device),
-            })
-        };
-        let block = || Block {
-            norm1: norm(),
-            attn: Attention::new(width, spec.heads, spec.qkv_bias, device),
-            ls1: scale(),
-            norm2: norm(),
-            mlp: Mlp::new(width, spec.mlp_width, device),
-            ls2: scale(),
-        };
         let mean = spec.pooling == Pooling::Mean;
         Self {
             patch_embed: PatchEmbedding::new(CHANNELS, spec.patch, width, device),
             cls_token: empty([1, 1, width], device),
             pos_embed: empty([1, 1 + spec.patches(), width], device),
-            blocks: (0..spec.depth).map(|_| block()).collect(),
+            blocks: (0..spec.depth).map(|_| Block::new(spec, device)).collect(),
             norm: (!mean).then(norm),
             fc_norm: mean.then(norm),
             head: Linear::new(width, spec.classes, true, device),

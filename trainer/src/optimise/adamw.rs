@@ -1,6 +1,6 @@
 //! AdamW (Loshchilov and Hutter, 2019) as in `torch.optim.AdamW`.
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::weights::NamedArrays;
 use serde::{Deserialize, Serialize};
@@ -18,9 +18,34 @@ pub struct AdamWConfig {
     pub epsilon: f64,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Whether biases, norms, class token and positions decay as well, as
-    /// they do when PyTorch is handed all parameters in one group.
-    pub decay_all: bool,
+    /// What decays.
+    pub decays: Decays,
+}
+
+/// Which parameters decay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decays {
+    /// Matrices and kernels. Biases, norms and scales (one dimension) do not,
+    /// nor do class token and positions, as in timm's `no_weight_decay` and
+    /// with it in MAE's fine-tuning.
+    Matrices,
+    /// Everything of more than one dimension, class and mask tokens included,
+    /// as in the official pretraining with MAE and with DINO.
+    Multidimensional,
+    /// Everything, as when PyTorch is handed all parameters in one group.
+    All,
+}
+
+impl Decays {
+    /// Whether the parameter of a name and a number of dimensions decays.
+    pub fn apply_to(self, name: &str, dimensions: usize) -> bool {
+        match self {
+            Self::Matrices => dimensions > 1 && !matches!(name, "cls_token" | "pos_embed"),
+            Self::Multidimensional => dimensions > 1,
+            Self::All => true,
+        }
+    }
 }
 
 impl Default for AdamWConfig {
@@ -29,7 +54,7 @@ impl Default for AdamWConfig {
             betas: (0.9, 0.999),
             epsilon: 1e-8,
             weight_decay: 0.05,
-            decay_all: false,
+            decays: Decays::Matrices,
         }
     }
 }
@@ -38,7 +63,8 @@ impl Default for AdamWConfig {
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
-    states: Vec<State>,
+    /// One for each parameter, none for a frozen one.
+    states: Vec<Option<State>>,
 }
 
 /// Moments of one parameter, flattened.
@@ -54,22 +80,20 @@ struct State {
 
 impl AdamW {
     /// An optimiser for the parameters of `network`, with empty moments on
-    /// `device`, which must be without autodiff.
+    /// `device`, which must be without autodiff. A frozen parameter, one that
+    /// requires no gradient on a device with autodiff, has no moments.
     pub fn new<M: Module>(config: AdamWConfig, network: &M, device: &Device) -> Self {
-        let states = parameters::shapes(network)
-            .into_iter()
-            .map(|(name, shape)| {
-                let zeros = Tensor::zeros([shape.iter().product::<usize>()], device);
-                State {
-                    decays: config.decay_all || decays(&name, shape.len()),
-                    name,
-                    updates: 0,
-                    first: zeros.clone(),
-                    second: zeros,
-                }
-            })
-            .collect();
-        Self { config, states }
+        let mut start = Start {
+            config,
+            device,
+            path: parameters::Path::default(),
+            states: Vec::new(),
+        };
+        network.visit(&mut start);
+        Self {
+            config,
+            states: start.states,
+        }
     }
 
     /// Moves every parameter by one step along its gradient. A parameter
@@ -95,7 +119,7 @@ impl AdamW {
             first,
             second,
             ..
-        } in &self.states
+        } in self.states.iter().flatten()
         {
             let count = first.dims()[0];
             let first = parameters::to_vec(first.clone(), name)?;
@@ -112,7 +136,7 @@ impl AdamW {
     /// # Errors
     /// When one is missing or of another size.
     pub fn load(&mut self, arrays: &NamedArrays, device: &Device) -> Result<(), ModelError> {
-        for state in &mut self.states {
+        for state in self.states.iter_mut().flatten() {
             let count = state.first.dims()[0];
             let moment = |kind: &str| {
                 let name = format!("{kind}.{}", state.name);
@@ -137,22 +161,49 @@ impl AdamW {
     }
 }
 
-/// Matrices and kernels decay; biases, norms, scales (one dimension), class
-/// token and positions do not.
-fn decays(name: &str, dimensions: usize) -> bool {
-    dimensions > 1 && !matches!(name, "cls_token" | "pos_embed")
+struct Start<'a> {
+    config: AdamWConfig,
+    device: &'a Device,
+    path: parameters::Path,
+    states: Vec<Option<State>>,
+}
+
+impl ModuleVisitor for Start<'_> {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+        let value = parameter.val();
+        let frozen = value.is_autodiff() && !value.is_require_grad();
+        self.states.push((!frozen).then(|| {
+            let name = self.path.name();
+            let zeros = Tensor::zeros([value.shape().num_elements()], self.device);
+            State {
+                decays: self.config.decays.apply_to(&name, D),
+                name,
+                updates: 0,
+                first: zeros.clone(),
+                second: zeros,
+            }
+        }));
+    }
 }
 
 struct Step<'a> {
     config: AdamWConfig,
-    states: std::slice::IterMut<'a, State>,
+    states: std::slice::IterMut<'a, Option<State>>,
     gradients: std::vec::IntoIter<Option<Tensor<1>>>,
     rate: f64,
 }
 
 impl ModuleMapper for Step<'_> {
     fn map_float<const D: usize>(&mut self, parameter: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (Some(state), Some(Some(gradient))) = (self.states.next(), self.gradients.next())
+        let (Some(Some(state)), Some(Some(gradient))) = (self.states.next(), self.gradients.next())
         else {
             return parameter;
         };
@@ -186,17 +237,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matrices_decay_and_the_rest_does_not() {
-        assert!(decays("blocks.0.attn.qkv.weight", 2));
-        assert!(decays("patch_embed.proj.weight", 4));
-        for (name, dimensions) in [
-            ("blocks.0.attn.qkv.bias", 1),
-            ("norm.weight", 1),
-            ("blocks.0.ls1.gamma", 1),
-            ("cls_token", 3),
-            ("pos_embed", 3),
+    fn what_decays_follows_from_name_and_dimensions() {
+        for (name, dimensions, matrices, multidimensional) in [
+            ("blocks.0.attn.qkv.weight", 2, true, true),
+            ("patch_embed.proj.weight", 4, true, true),
+            ("blocks.0.attn.qkv.bias", 1, false, false),
+            ("norm.weight", 1, false, false),
+            ("blocks.0.ls1.gamma", 1, false, false),
+            ("cls_token", 3, false, true),
+            ("pos_embed", 3, false, true),
+            ("mask_token", 3, true, true),
         ] {
-            assert!(!decays(name, dimensions), "{name}");
+            let applies = |decays: Decays| decays.apply_to(name, dimensions);
+            assert_eq!(applies(Decays::Matrices), matrices, "{name}");
+            assert_eq!(
+                applies(Decays::Multidimensional),
+                multidimensional,
+                "{name}"
+            );
+            assert!(applies(Decays::All), "{name}");
         }
     }
 }

@@ -11,7 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::TrainError;
 use crate::data::augment::Augmentation;
 use crate::data::tiles::Colour;
+use crate::model::mae::DecoderSpec;
 use crate::optimise::adamw::AdamWConfig;
+use crate::pretext::mae::rate::LearningRate;
+use crate::pretext::masking::Masking;
 
 /// Everything that decides the numbers of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +63,18 @@ pub struct RunConfig {
 pub enum Method {
     /// A whole network learns the classes.
     Finetune(FinetuneConfig),
+    /// A masked autoencoder learns to fill in removed patches.
+    Mae(MaeConfig),
+}
+
+impl Method {
+    /// The command that begins such a run and goes on with it.
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::Finetune(_) => "train",
+            Self::Mae(_) => "pretrain",
+        }
+    }
 }
 
 /// How a whole network learns the classes.
@@ -78,6 +93,27 @@ pub struct FinetuneConfig {
     pub class_weighting: ClassWeighting,
     /// Whether each class is drawn equally often.
     pub balanced_sampling: bool,
+    /// Random changes of the tiles.
+    pub augmentations: Vec<Augmentation>,
+}
+
+/// How a masked autoencoder learns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaeConfig {
+    /// Decoder.
+    pub decoder: DecoderSpec,
+    /// Pattern of the removed patches.
+    pub masking: Masking,
+    /// Share of the patches that is removed, 0 to 1.
+    pub mask_ratio: f64,
+    /// Whether the pixels of each patch are normalised before they are
+    /// compared (`norm_pix_loss`).
+    pub normalise_patches: bool,
+    /// Learning rate.
+    pub learning_rate: LearningRate,
+    /// Epochs after which pictures are written; 0 for none.
+    pub picture_interval: usize,
     /// Random changes of the tiles.
     pub augmentations: Vec<Augmentation>,
 }

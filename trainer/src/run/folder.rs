@@ -90,6 +90,12 @@ impl RunFolder {
         self.path.join("backbone.safetensors")
     }
 
+    /// A picture of what a network makes of tiles after an epoch, counted from
+    /// 1.
+    pub fn picture(&self, epoch: usize) -> PathBuf {
+        self.path.join(format!("pictures/epoch-{epoch:04}.png"))
+    }
+
     /// Result of an evaluation on one part, for example `test`.
     pub fn evaluation(&self, part: &str) -> PathBuf {
         self.path.join(format!("evaluation-{part}.json"))

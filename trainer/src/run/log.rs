@@ -16,7 +16,7 @@ use crate::TrainError;
 /// | `train_loss` | mean loss of the epoch's batches |
 /// | `learning_rate` | that of the epoch's last step |
 /// | `gradient_norm` | mean norm of the gradients before clipping |
-/// | `val_loss` | loss on the validation part |
+/// | `val_loss` | loss on the validation part; a masked autoencoder's with the same masks in every epoch |
 /// | `val_accuracy`, `val_balanced_accuracy`, `val_macro_f1` | 0 to 1, on the validation part |
 ///
 /// Methods add figures of their own and say what they are.

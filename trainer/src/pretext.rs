@@ -1,0 +1,9 @@
+//! Learning from tiles without their labels.
+//!
+//! * `backbone`: the network that it is for, and what that begins with.
+//! * [`masking`]: which patches a masked autoencoder sees.
+//! * [`mae`]: the masked autoencoder.
+
+pub(crate) mod backbone;
+pub mod mae;
+pub mod masking;

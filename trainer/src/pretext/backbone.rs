@@ -1,0 +1,37 @@
+//! The network that pretraining is for: a Vision Transformer without a head.
+
+use millsight_export::weights::NamedArrays;
+
+use crate::TrainError;
+use crate::run::config::RunConfig;
+use crate::training::Event;
+use crate::weights::initialise;
+
+const HEAD: &str = "head.";
+
+/// Replaces initial weights of a backbone by those of the file that the run
+/// begins with, as far as they fit; `weights` may hold more than the backbone.
+///
+/// # Errors
+/// When the file cannot be read or does not fit.
+pub fn begin(
+    weights: &mut NamedArrays,
+    config: &RunConfig,
+    observe: &mut impl FnMut(Event<'_>),
+) -> Result<(), TrainError> {
+    let Some(file) = &config.initial_weights else {
+        return Ok(());
+    };
+    let given = file.read()?;
+    let mut adoption = initialise::adopt(weights, &config.network, &given, &file.path)?;
+    for name in ["head.weight", "head.bias"] {
+        weights.remove(name);
+    }
+    adoption.missing.retain(|name| !name.starts_with(HEAD));
+    adoption.other_classes.clear();
+    observe(Event::Initialised {
+        file: &file.path,
+        adoption: &adoption,
+    });
+    Ok(())
+}

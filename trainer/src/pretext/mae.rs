@@ -1,0 +1,376 @@
+//! Pretraining of a backbone as a masked autoencoder (He et al., CVPR 2022),
+//! as `main_pretrain.py` of facebookresearch/mae does it.
+
+use std::path::PathBuf;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+use millsight_export::weights::NamedArrays;
+
+use super::{backbone, masking};
+use crate::TrainError;
+use crate::data::batches::{self, Batch, Pass, View};
+use crate::data::order::{self, Stream, generator};
+use crate::data::tiles::Tiles;
+use crate::machine::Machine;
+use crate::model::mae::masks::Masks;
+use crate::model::mae::{Mae, MaeSpec, initial};
+use crate::model::{ModelError, parameters, pixels};
+use crate::optimise::adamw::{AdamW, AdamWConfig, Decays};
+use crate::optimise::gradients::{self, Gradients};
+use crate::optimise::workers::Workers;
+use crate::run::config::{MaeConfig, Method, RunConfig, not_negative, positive};
+use crate::run::folder::RunFolder;
+use crate::run::log::Figures;
+use crate::training::checkpoint::{Checkpoint, Position, add_section, section};
+use crate::training::parts::parts;
+use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
+
+pub mod pictures;
+pub mod rate;
+
+/// Tiles of the validation part in a picture.
+const TILES_IN_PICTURE: usize = 8;
+
+/// The optimiser of the official pretraining: betas 0.9 and 0.95, and class
+/// and mask token decay like the matrices.
+pub fn optimiser(weight_decay: f64) -> AdamWConfig {
+    AdamWConfig {
+        betas: (0.9, 0.95),
+        weight_decay,
+        decays: Decays::Multidimensional,
+        ..AdamWConfig::default()
+    }
+}
+
+/// The sizes of the network of a run.
+pub fn spec(config: &RunConfig, recipe: &MaeConfig) -> MaeSpec {
+    MaeSpec {
+        encoder: config.network.clone(),
+        decoder: recipe.decoder,
+    }
+}
+
+/// Trains from the first epoch to the last, or from the last checkpoint when
+/// the folder has one, and says where the run stands at the end.
+///
+/// # Errors
+/// When settings or data do not fit, a tile cannot be read, the loss is no
+/// number any more, or a file cannot be written. The last checkpoint is then
+/// intact.
+pub fn train(
+    run: &RunFolder,
+    config: &RunConfig,
+    machine: Machine,
+    mut observe: impl FnMut(Event<'_>),
+) -> Result<Position, TrainError> {
+    let Method::Mae(recipe) = &config.method else {
+        return Err(TrainError::OtherCommand {
+            path: run.path().to_path_buf(),
+            begun_by: config.method.command(),
+        });
+    };
+    check(config, recipe)?;
+    let _lock = run.lock()?;
+    let (train, val) = parts(config, machine)?;
+    let checkpoint = Checkpoint::load(&run.last())?;
+    let weights = match &checkpoint {
+        Some(checkpoint) => section(&checkpoint.arrays, MODEL)?,
+        None => {
+            let spec = spec(config, recipe);
+            let mut weights = initial::weights(&spec, config.layer_scale, config.seed)?;
+            backbone::begin(&mut weights, config, &mut observe)?;
+            weights
+        }
+    };
+    let mut method = Pretraining::new(run, config, recipe, machine, &train, &val, &weights)?;
+    training::train(
+        run,
+        config,
+        machine,
+        &train,
+        &mut method,
+        checkpoint,
+        &mut observe,
+    )
+}
+
+fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainError> {
+    config.check()?;
+    positive("--learning-rate", recipe.learning_rate.base)?;
+    not_negative("--final-learning-rate", recipe.learning_rate.last)?;
+    not_negative("--warmup-epochs", recipe.learning_rate.warmup_epochs)?;
+    let patches = config.network.patches();
+    let visible = masking::visible(patches, recipe.mask_ratio);
+    let in_range = (0.0..1.0).contains(&recipe.mask_ratio);
+    if !in_range || visible == 0 || visible == patches {
+        return Err(TrainError::MaskRatio {
+            ratio: recipe.mask_ratio,
+            visible,
+            patches,
+        });
+    }
+    Ok(())
+}
+
+/// Loss and gradients of a batch that is cut into shards: `masks` of each
+/// shard, and its normalised images, `[n, 3, height, width]` on a device with
+/// autodiff.
+///
+/// All images have equally many removed patches, so that the loss of the batch
+/// is the mean of its shards' losses by their numbers of images.
+///
+/// # Errors
+/// When the device does not give the loss.
+pub fn gradients(
+    network: &Mae,
+    workers: &Workers,
+    masks: &[Masks],
+    normalise_patches: bool,
+    images: impl Fn(usize) -> Tensor<4> + Sync,
+) -> Result<(f64, Gradients), ModelError> {
+    let all: usize = masks.iter().map(Masks::images).sum();
+    gradients::summed(network, workers, masks.len(), |network: &Mae, shard| {
+        let masks = &masks[shard];
+        let share = masks.images() as f64 / all as f64;
+        network.loss(images(shard), masks, normalise_patches) * share
+    })
+}
+
+/// Names of the network's parameters in a checkpoint begin with this.
+const MODEL: &str = "model.";
+
+/// Everything that a step needs.
+struct Pretraining<'a> {
+    run: &'a RunFolder,
+    config: &'a RunConfig,
+    recipe: &'a MaeConfig,
+    spec: MaeSpec,
+    train: &'a Tiles,
+    val: &'a Tiles,
+    device: Device,
+    training_device: Device,
+    workers: Workers,
+    loaders: rayon::ThreadPool,
+    views: [View; 1],
+    network: Mae,
+    optimiser: AdamW,
+}
+
+impl<'a> Pretraining<'a> {
+    fn new(
+        run: &'a RunFolder,
+        config: &'a RunConfig,
+        recipe: &'a MaeConfig,
+        machine: Machine,
+        train: &'a Tiles,
+        val: &'a Tiles,
+        weights: &NamedArrays,
+    ) -> Result<Self, TrainError> {
+        let device = machine.device.open()?;
+        let training_device = device.clone().autodiff();
+        let spec = spec(config, recipe);
+        let network = Mae::from_weights(&spec, weights, &training_device)?;
+        Ok(Self {
+            run,
+            config,
+            recipe,
+            spec,
+            train,
+            val,
+            workers: machine.compute()?,
+            loaders: machine.loaders()?,
+            views: [View {
+                size: train.form.size,
+                changes: recipe.augmentations.clone(),
+            }],
+            optimiser: AdamW::new(config.optimiser, &network, &device),
+            network,
+            device,
+            training_device,
+        })
+    }
+
+    /// The mask of one tile, from random numbers of its own.
+    fn order(&self, stream: Stream, number: u64) -> Vec<usize> {
+        let visible = masking::visible(self.config.network.patches(), self.recipe.mask_ratio);
+        let mut random = generator(self.config.seed, stream, number);
+        let grid = self.spec.grid();
+        self.recipe.masking.order(grid, visible, &mut random)
+    }
+
+    /// The masks of some tiles, cut into shards.
+    fn masks(&self, stream: Stream, numbers: &[u64]) -> Vec<Masks> {
+        let visible = masking::visible(self.config.network.patches(), self.recipe.mask_ratio);
+        let masks = |shard: &[u64]| {
+            let order = |&number: &u64| self.order(stream, number);
+            Masks::new(shard.iter().map(order).collect(), visible)
+        };
+        numbers.chunks(self.config.shard_size).map(masks).collect()
+    }
+
+    fn images(&self, levels: &[u8], device: &Device) -> Tensor<4> {
+        let form = self.train.form;
+        pixels::normalised(
+            levels.to_vec(),
+            form.colour.channels(),
+            form.size,
+            &self.config.preprocessing,
+            device,
+        )
+    }
+
+    /// Mean loss on the validation part. The mask of a tile is the same in
+    /// every epoch.
+    fn validate(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<f64, TrainError> {
+        let network = self.network.valid();
+        let all: Vec<usize> = (0..self.val.len()).collect();
+        let pass = Pass {
+            tiles: self.val,
+            order: &all,
+            skip: 0,
+            batch_size: self.config.batch_size,
+            views: &[View {
+                size: self.val.form.size,
+                changes: Vec::new(),
+            }],
+            seed: 0,
+            epoch: 0,
+        };
+        let size = self.config.shard_size * self.val.form.bytes();
+        let mut sum = 0.0;
+        batches::for_each(pass, &self.loaders, |batch| -> Result<(), TrainError> {
+            let numbers: Vec<u64> = batch.tiles.iter().map(|&tile| tile as u64).collect();
+            let masks = self.masks(Stream::ValidationMask, &numbers);
+            let levels: Vec<&[u8]> = batch.views[0].chunks(size).collect();
+            let loss = |shard: usize| {
+                let images = self.images(levels[shard], &self.device);
+                let masks = &masks[shard];
+                let loss = network.loss(images, masks, self.recipe.normalise_patches);
+                let loss = parameters::to_vec(loss, "the loss")?;
+                Ok(f64::from(loss[0]) * masks.images() as f64)
+            };
+            let mut result: Result<(), ModelError> = Ok(());
+            self.workers.in_order(
+                levels.len(),
+                loss,
+                |loss: Result<f64, ModelError>| match loss {
+                    Ok(loss) => sum += loss,
+                    Err(error) => result = Err(error),
+                },
+            );
+            result?;
+            observe(Event::Validated {
+                tiles: batch.tiles.len(),
+            });
+            Ok(())
+        })?;
+        Ok(sum / self.val.len() as f64)
+    }
+
+    fn write_picture(&self, epoch: usize) -> Result<(), TrainError> {
+        let shown = TILES_IN_PICTURE.min(self.val.len());
+        let tiles: Vec<usize> = (0..shown)
+            .map(|number| number * self.val.len() / shown)
+            .collect();
+        let mut levels = Vec::new();
+        for &tile in &tiles {
+            levels.extend_from_slice(&self.val.tile(tile)?);
+        }
+        let order = |&tile: &usize| self.order(Stream::ValidationMask, tile as u64);
+        let visible = masking::visible(self.config.network.patches(), self.recipe.mask_ratio);
+        pictures::write(
+            &self.run.picture(epoch),
+            &self.network.valid(),
+            self.images(&levels, &self.device),
+            &Masks::new(tiles.iter().map(order).collect(), visible),
+            self.recipe.normalise_patches,
+            &self.config.preprocessing,
+        )
+    }
+}
+
+impl training::Method for Pretraining<'_> {
+    fn views(&self) -> &[View] {
+        &self.views
+    }
+
+    fn order(&self, epoch: usize) -> Vec<usize> {
+        order::shuffled(self.train.len(), self.config.seed, epoch)
+    }
+
+    fn step(&mut self, batch: &Batch, moment: Moment) -> Result<StepFigures, TrainError> {
+        let progress = moment.overall() as f64 / moment.steps_per_epoch as f64;
+        let rate = self
+            .recipe
+            .learning_rate
+            .after(progress, self.config.epochs);
+        let first = (moment.step * self.config.batch_size) as u64;
+        let numbers: Vec<u64> = (first..first + batch.tiles.len() as u64)
+            .map(|place| (moment.epoch as u64) << 32 | place)
+            .collect();
+        let masks = self.masks(Stream::Mask, &numbers);
+        let size = self.config.shard_size * self.train.form.bytes();
+        let levels: Vec<&[u8]> = batch.views[0].chunks(size).collect();
+        let (loss, gradients) = gradients(
+            &self.network,
+            &self.workers,
+            &masks,
+            self.recipe.normalise_patches,
+            |shard| self.images(levels[shard], &self.training_device),
+        )?;
+        self.network = self.optimiser.step(self.network.clone(), gradients, rate);
+        Ok(StepFigures {
+            loss,
+            rate,
+            means: Vec::new(),
+        })
+    }
+
+    fn end_epoch(
+        &mut self,
+        epoch: usize,
+        _position: &Position,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<EpochEnd, TrainError> {
+        let loss = self.validate(observe)?;
+        let (done, interval) = (epoch + 1, self.recipe.picture_interval);
+        if interval > 0 && (done.is_multiple_of(interval) || done == self.config.epochs) {
+            self.write_picture(done)?;
+        }
+        Ok(EpochEnd {
+            figures: Figures::from([("val_loss".to_owned(), loss)]),
+            score: None,
+            stop: false,
+        })
+    }
+
+    fn save(&self) -> Result<NamedArrays, TrainError> {
+        let mut arrays = NamedArrays::new();
+        add_section(&mut arrays, MODEL, parameters::read(&self.network)?)?;
+        self.optimiser.save(&mut arrays)?;
+        Ok(arrays)
+    }
+
+    fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError> {
+        let weights = section(arrays, MODEL)?;
+        self.network = Mae::from_weights(&self.spec, &weights, &self.training_device)?;
+        Ok(self.optimiser.load(arrays, &self.device)?)
+    }
+
+    /// The encoder, a Vision Transformer without a head.
+    fn weights(&self) -> Result<NamedArrays, TrainError> {
+        let mut backbone = NamedArrays::new();
+        for (name, array) in parameters::read(&self.network)?.iter() {
+            let decoder = name.starts_with("decoder_") || name == "mask_token";
+            if !decoder {
+                backbone.insert(name, array.shape.clone(), array.data.clone())?;
+            }
+        }
+        Ok(backbone)
+    }
+
+    fn weights_file(&self, run: &RunFolder) -> PathBuf {
+        run.backbone()
+    }
+}

@@ -1,0 +1,33 @@
+//! The tiles of a run.
+
+use crate::TrainError;
+use crate::data::table::{Split, Table};
+use crate::data::tiles::{TileForm, Tiles};
+use crate::machine::Machine;
+use crate::run::config::RunConfig;
+
+/// Tiles of the training and of the validation part, whose caches together
+/// keep the machine's bound.
+///
+/// # Errors
+/// When the table is not the one with which the run began, a part is empty or
+/// a label is not among the run's classes.
+pub fn parts(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainError> {
+    let table = Table::read(&config.table)?;
+    if table.sha256 != config.table_sha256 {
+        return Err(TrainError::FileChanged {
+            path: config.table.clone(),
+            got: table.sha256,
+            expected: config.table_sha256.clone(),
+        });
+    }
+    let form = TileForm::of(&config.network, config.colour);
+    let (train, val) = (table.part(Split::Train)?, table.part(Split::Val)?);
+    let all = train.len() + val.len();
+    let share = |part: usize| (machine.cache_bytes as f64 * part as f64 / all as f64) as usize;
+    let tiles = |rows: &[_]| {
+        let (classes, root) = (&config.classes, &config.data_root);
+        Tiles::new(rows, classes, root, form, share(rows.len()), &config.table)
+    };
+    Ok((tiles(&train)?, tiles(&val)?))
+}
