@@ -77,8 +77,8 @@ pub(crate) fn initial_weights(
 ) -> Result<NamedArrays, TrainError> {
     let mut weights = initial::vit(&config.network, config.layer_scale, config.seed)?;
     if let Some(file) = &config.initial_weights {
-        let given = file.read()?;
-        let adoption = initialise::adopt(&mut weights, &config.network, &given, &file.path)?;
+        let backbone = file.read()?;
+        let adoption = initialise::adopt(&mut weights, &config.network, &backbone)?;
         observe(Event::Initialised {
             file: &file.path,
             adoption: &adoption,
