@@ -29,7 +29,7 @@ pub use tolerance::Tolerance;
 const FOLDER: &str = "MILLSIGHT_GOLDEN_DIR";
 
 /// The kinds of case that there are tests for, each a folder.
-const KINDS: [&str; 4] = ["vit", "preproc", "metrics", "mae"];
+const KINDS: [&str; 5] = ["vit", "preproc", "metrics", "mae", "dino"];
 
 /// The folder with the golden vectors.
 pub fn folder() -> PathBuf {
@@ -37,6 +37,12 @@ pub fn folder() -> PathBuf {
         Some(folder) => resolve(Path::new(&folder)),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"),
     }
+}
+
+/// Whether the vectors are others than those of this repository, which leaves
+/// some of the large files out.
+pub fn is_elsewhere() -> bool {
+    std::env::var_os(FOLDER).is_some()
 }
 
 /// A folder that someone names in the workspace's root, where cargo is called;
@@ -65,7 +71,7 @@ pub fn cases(kind: &str) -> Vec<GoldenCase> {
     if found.is_empty() {
         let others = KINDS.iter().any(|other| !folders(other).is_empty());
         assert!(
-            others && std::env::var_os(FOLDER).is_some(),
+            others && is_elsewhere(),
             "no golden case in {}; set {FOLDER} to a folder that holds some",
             root.join(kind).display()
         );
@@ -108,6 +114,9 @@ pub struct Manifest {
     pub case: String,
     /// Sizes and hyper-parameters.
     pub config: Value,
+    /// Every file of the case by its name, with what the maker says of it.
+    #[serde(default)]
+    pub files: BTreeMap<String, Value>,
     /// Every tensor of the case.
     pub tensors: Vec<TensorEntry>,
     /// Expected plain numbers.

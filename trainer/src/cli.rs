@@ -1,5 +1,6 @@
 //! The command line.
 
+mod convert_weights;
 mod data;
 mod evaluate;
 mod export;
@@ -50,6 +51,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Evaluate(evaluate::EvaluateArgs),
     Export(export::ExportArgs),
+    ConvertWeights(convert_weights::ConvertWeightsArgs),
     /// Print a completion script for a shell.
     ///
     /// With it the shell completes commands and options of `millsight-train`.
@@ -71,6 +73,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
+        Command::ConvertWeights(args) => args.run(),
         Command::Completions { shell } => {
             let script = command_line::completions(shell, Cli::command());
             output::write(|out| out.write_all(script.as_bytes()))?;

@@ -91,6 +91,20 @@ pub enum TrainError {
         /// What is missing or wrong.
         reason: String,
     },
+    /// A file that holds no weights.
+    #[error("{} is neither a safetensors file nor a PyTorch checkpoint (.pth)", path.display())]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A PyTorch checkpoint that is damaged or of a kind that is not read.
+    #[error("cannot use the PyTorch checkpoint {}: {reason}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Initial weights that do not fit.
     #[error("the network cannot begin with {}: {reason}", path.display())]
     Initial {

@@ -9,7 +9,7 @@ use crate::TrainError;
 use crate::run::config::RunConfig;
 
 /// Key of the run's configuration in the file's metadata.
-const CONFIG: &str = "millsight.config";
+pub(crate) const CONFIG: &str = "millsight.config";
 
 /// Weights together with the configuration of the run that they come from.
 #[derive(Debug, Clone)]

@@ -1,7 +1,16 @@
 //! Weights from elsewhere.
 //!
+//! * [`file`]: a file of named arrays, of safetensors or of PyTorch.
+//! * [`layouts`]: what the programs of others call the parts of a network.
+//! * [`backbone`]: the Vision Transformer in a checkpoint, with timm's names.
+//! * [`sizes`]: the network that its weights belong to.
 //! * [`initialise`]: a network begins with what a file holds.
 //! * [`positions`]: position embeddings for another number of patches.
 
+pub mod backbone;
+pub mod file;
 pub mod initialise;
+pub mod layouts;
 pub mod positions;
+mod pytorch;
+pub mod sizes;

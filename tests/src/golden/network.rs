@@ -72,7 +72,7 @@ impl Expectation {
 }
 
 /// Height and width from `HxW`.
-fn pixels(size: &str) -> Option<[usize; 2]> {
+pub fn pixels(size: &str) -> Option<[usize; 2]> {
     let (height, width) = size.split_once('x')?;
     Some([height.parse().ok()?, width.parse().ok()?])
 }

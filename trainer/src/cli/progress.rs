@@ -1,5 +1,6 @@
 //! Progress on standard error: bars on a terminal, else plain lines.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,7 +38,9 @@ impl TrainingProgress {
     /// Takes an event of the run.
     pub fn observe(&mut self, event: Event<'_>) {
         match event {
-            Event::Initialised { file, adoption } => report_adoption(file, adoption),
+            Event::Initialised { file, adoption } => {
+                report_adoption("begins with the weights of", file, adoption);
+            }
             Event::Epoch { epoch, tiles } => {
                 self.bar = bar("training", tiles);
                 self.bar
@@ -92,21 +95,69 @@ fn spoken(name: &str) -> &str {
 }
 
 /// Says what the network took from a file and what it did not.
-fn report_adoption(file: &Path, adoption: &Adoption) {
-    eprintln!("begins with the weights of {}", file.display());
+pub fn report_adoption(what: &str, file: &Path, adoption: &Adoption) {
+    eprintln!("{what} {} ({})", file.display(), adoption.recognised);
     if let Some([rows, columns]) = adoption.resampled_from {
         eprintln!("  positions resampled from {rows} x {columns} patches");
     }
+    let not_needed = grouped(&adoption.not_needed);
     for (what, names) in [
-        ("not in the file, begins anew", &adoption.missing),
-        (
-            "for other classes in the file, begins anew",
-            &adoption.other_classes,
-        ),
-        ("unknown to the network, left out", &adoption.unknown),
+        ("not in the file", &adoption.missing),
+        ("for other classes in the file", &adoption.other_classes),
+        ("not needed, left out", &not_needed),
+        ("unknown, left out", &adoption.unknown),
     ] {
         if !names.is_empty() {
             eprintln!("  {what}: {}", names.join(", "));
         }
+    }
+}
+
+/// Names of which many begin alike, as the beginnings and how many there are:
+/// the state of an optimiser has hundreds.
+fn grouped(names: &[String]) -> Vec<String> {
+    let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for name in names {
+        let parts: Vec<&str> = name.split('.').collect();
+        let is_word = |part: &&&str| part.parse::<usize>().is_err();
+        let within = parts.len().saturating_sub(1).clamp(1, 2);
+        let beginning: Vec<&str> = parts[..within]
+            .iter()
+            .take_while(is_word)
+            .copied()
+            .collect();
+        groups.entry(beginning.join(".")).or_default().push(name);
+    }
+    let shown = |(beginning, names): (String, Vec<&str>)| match names[..] {
+        [name] => name.to_owned(),
+        _ => format!("{beginning}.* ({})", names.len()),
+    };
+    groups.into_iter().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_begin_alike_are_counted() {
+        let names = [
+            "mask_token",
+            "decoder_blocks.0.norm1.weight",
+            "decoder_blocks.1.norm1.weight",
+            "optimizer.state.0.exp_avg",
+            "optimizer.state.1.exp_avg",
+            "teacher.head.last_layer.weight_g",
+        ];
+        let names = names.map(str::to_owned);
+        assert_eq!(
+            grouped(&names),
+            [
+                "decoder_blocks.* (2)",
+                "mask_token",
+                "optimizer.state.* (2)",
+                "teacher.head.last_layer.weight_g"
+            ]
+        );
     }
 }

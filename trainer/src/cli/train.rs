@@ -19,6 +19,7 @@ use millsight_trainer::run::config::{
     ClassWeighting, FinetuneConfig, InitialWeights, Method, RunConfig,
 };
 use millsight_trainer::run::folder::RunFolder;
+use millsight_trainer::weights::backbone::Backbone;
 use serde_json::json;
 
 use super::machine::MachineArgs;
@@ -43,6 +44,8 @@ Examples:
     --width 128 --depth 4 --heads 4 --epochs 16 --augment flips,brightness
   millsight-train train steel/split.csv --out runs/tuned \\
     --init runs/first/best.safetensors --learning-rate 5e-5
+  millsight-train train steel/split.csv --out runs/dinov2 \\
+    --init dinov2_vits14.safetensors --normalisation imagenet
   millsight-train train --resume runs/first")]
 pub struct TrainArgs {
     /// Table with the columns path, label and split.
@@ -82,9 +85,10 @@ pub struct TrainArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 struct NetworkArgs {
-    /// Sizes to start from; the options below change them one by one.
-    #[arg(long, default_value = "tiny")]
-    preset: Preset,
+    /// Sizes to start from; the options below change them one by one [default:
+    /// those of the file of --init, else tiny].
+    #[arg(long)]
+    preset: Option<Preset>,
     /// Side of the square input in pixels, to which tiles are resized.
     #[arg(long, value_name = "PIXELS")]
     image_size: Option<usize>,
@@ -129,35 +133,51 @@ enum Normalisation {
 }
 
 impl NetworkArgs {
-    fn spec(&self, classes: usize) -> VitSpec {
-        let preset = self.preset.spec(classes);
-        let side = self.image_size.unwrap_or(preset.image_height);
-        let width = self.width.unwrap_or(preset.width);
-        VitSpec {
-            image_height: side,
-            image_width: side,
-            patch: self.patch.unwrap_or(preset.patch),
-            width,
-            depth: self.depth.unwrap_or(preset.depth),
-            heads: self.heads.unwrap_or(preset.heads),
-            mlp_width: (width as f64 * self.mlp_ratio.unwrap_or(4.0)) as usize,
-            layer_scale: self.layer_scale.is_some(),
-            pooling: if self.mean_pooling {
-                Pooling::Mean
-            } else {
-                Pooling::ClassToken
+    /// The network that is asked for; with `init` one that can begin with it.
+    fn spec(&self, classes: usize, init: Option<&Backbone>) -> Result<VitSpec> {
+        let base = match (self.preset, init) {
+            (None, Some(init)) => init.network(self.heads, classes).into_diagnostic()?,
+            (preset, _) => VitSpec {
+                qkv_bias: init.is_none_or(|init| init.sizes.qkv_bias),
+                ..preset.unwrap_or(Preset::Tiny).spec(classes)
             },
-            ..preset
+        };
+        let width = self.width.unwrap_or(base.width);
+        let mlp_width = match self.mlp_ratio {
+            Some(ratio) => (width as f64 * ratio) as usize,
+            None => width * base.mlp_width / base.width,
+        };
+        let spec = VitSpec {
+            image_height: self.image_size.unwrap_or(base.image_height),
+            image_width: self.image_size.unwrap_or(base.image_width),
+            patch: self.patch.unwrap_or(base.patch),
+            width,
+            depth: self.depth.unwrap_or(base.depth),
+            heads: self.heads.unwrap_or(base.heads),
+            mlp_width,
+            layer_scale: self.layer_scale.is_some() || base.layer_scale,
+            pooling: match self.mean_pooling {
+                true => Pooling::Mean,
+                false => base.pooling,
+            },
+            ..base
+        };
+        if let Some(init) = init {
+            init.check(&spec).into_diagnostic()?;
         }
+        spec.check().into_diagnostic()?;
+        Ok(spec)
     }
 }
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 struct RecipeArgs {
-    /// Begin with the weights of this safetensors file (timm's names), for
-    /// example the best.safetensors of another run. Positions are resampled to
-    /// the image size; what is missing or unknown is listed.
+    /// Begin with the weights of this file: timm's (.safetensors or .pth), a
+    /// checkpoint of MAE, DINO or DINOv2, DINOv2 with Hugging Face's names, or
+    /// the best.safetensors of another run. Positions are resampled to the
+    /// image size as the file's own program does it; what is missing or
+    /// unknown is listed.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Passes over the training part.
@@ -258,8 +278,9 @@ impl TrainArgs {
     fn config(&self, path: &Path) -> Result<RunConfig> {
         let table = Table::read(path).into_diagnostic()?;
         let classes = table.classes();
-        let network = self.network.spec(classes.len());
-        network.check().into_diagnostic()?;
+        let init = self.recipe.init.as_deref();
+        let init = init.map(Backbone::open).transpose().into_diagnostic()?;
+        let network = self.network.spec(classes.len(), init.as_ref())?;
         if network.image_height > InputSpec::LARGEST_SIDE {
             miette::bail!(
                 "--image-size {} is more than a model file may take: {} at most",

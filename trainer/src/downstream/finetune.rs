@@ -84,8 +84,8 @@ pub(crate) fn initial_weights(
 ) -> Result<NamedArrays, TrainError> {
     let mut weights = initial::vit(&config.network, config.layer_scale, config.seed)?;
     if let Some(file) = &config.initial_weights {
-        let given = file.read()?;
-        let adoption = initialise::adopt(&mut weights, &config.network, &given, &file.path)?;
+        let backbone = file.read()?;
+        let adoption = initialise::adopt(&mut weights, &config.network, &backbone)?;
         observe(Event::Initialised {
             file: &file.path,
             adoption: &adoption,
@@ -106,22 +106,20 @@ fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), TrainError> 
 
 /// Refuses training tiles from which the classes cannot be learnt.
 fn check_classes(config: &RunConfig, train: &Tiles) -> Result<(), TrainError> {
-    let held = |class: usize| train.labels.contains(&class);
-    let mut missing = (0..config.classes.len()).filter(|&class| !held(class));
-    let Some(absent) = missing.next() else {
-        return Ok(());
-    };
     let (path, split) = (config.table.clone(), Split::Train.name().into());
     let first = train.labels.first().copied().unwrap_or_default();
-    Err(TrainError::Data(
-        if train.labels.iter().all(|&label| label == first) {
-            let class = config.classes[first].clone();
-            DataError::OneClass { path, class, split }
-        } else {
+    if train.labels.iter().all(|&label| label == first) {
+        let class = config.classes[first].clone();
+        return Err(DataError::OneClass { path, class, split }.into());
+    }
+    let held = |class: &usize| train.labels.contains(class);
+    match (0..config.classes.len()).find(|class| !held(class)) {
+        Some(absent) => {
             let class = config.classes[absent].clone();
-            DataError::ClassWithoutTiles { path, class, split }
-        },
-    ))
+            Err(DataError::ClassWithoutTiles { path, class, split }.into())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Names of the network's parameters in a checkpoint begin with this.

@@ -23,7 +23,7 @@ pub fn begin(
         return Ok(());
     };
     let given = file.read()?;
-    let mut adoption = initialise::adopt(weights, &config.network, &given, &file.path)?;
+    let mut adoption = initialise::adopt(weights, &config.network, &given)?;
     for name in ["head.weight", "head.bias"] {
         weights.remove(name);
     }

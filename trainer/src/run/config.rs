@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use millsight_export::card::Preprocessing;
 use millsight_export::graph::VitSpec;
-use millsight_export::weights::NamedArrays;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -15,6 +14,7 @@ use crate::model::mae::DecoderSpec;
 use crate::optimise::adamw::AdamWConfig;
 use crate::pretext::mae::rate::LearningRate;
 use crate::pretext::masking::Masking;
+use crate::weights::backbone::Backbone;
 
 /// Everything that decides the numbers of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -178,25 +178,21 @@ impl InitialWeights {
         })
     }
 
-    /// The arrays of the file.
+    /// The network in the file.
     ///
     /// # Errors
-    /// When it cannot be read, changed since, or is no safetensors file.
-    pub(crate) fn read(&self) -> Result<NamedArrays, TrainError> {
-        let path = &self.path;
-        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
-        let got = hex::encode(Sha256::digest(&bytes));
+    /// When it cannot be read, changed since, or holds no network that ours
+    /// could be.
+    pub(crate) fn read(&self) -> Result<Backbone, TrainError> {
+        let got = Self::of(&self.path)?.sha256;
         if got != self.sha256 {
             return Err(TrainError::FileChanged {
-                path: path.clone(),
+                path: self.path.clone(),
                 got,
                 expected: self.sha256.clone(),
             });
         }
-        Ok(NamedArrays::from_bytes(
-            &bytes,
-            &path.display().to_string(),
-        )?)
+        Backbone::open(&self.path)
     }
 }
 

@@ -1,24 +1,32 @@
 //! A network begins with the weights of a file, as far as they fit.
 
-use std::path::Path;
+use std::collections::HashSet;
 
 use millsight_export::graph::VitSpec;
-use millsight_export::weights::{NamedArray, NamedArrays};
+use millsight_export::weights::NamedArrays;
+use serde::Serialize;
 
-use super::positions::{Convention, resample};
+use super::backbone::Backbone;
+use super::positions::resample;
 use crate::TrainError;
 
 const POSITIONS: &str = "pos_embed";
 const HEAD: &str = "head.";
+/// The norms of which a network has the one that its pooling needs.
+const NORMS: [&str; 2] = ["norm.", "fc_norm."];
 
 /// What became of the weights of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Adoption {
+    /// Whose names the file has, and in which part of it the network lay.
+    pub recognised: String,
     /// Parameters of the network that keep their initial values, because the
     /// file has none.
     pub missing: Vec<String>,
-    /// Arrays of the file for which the network has no place.
+    /// Arrays of the file that mean nothing here.
     pub unknown: Vec<String>,
+    /// Arrays of the file that only its own training or another pooling needs.
+    pub not_needed: Vec<String>,
     /// Parameters of the head that keep their initial values, because the
     /// file's head is for another number of classes.
     pub other_classes: Vec<String>,
@@ -26,103 +34,101 @@ pub struct Adoption {
     pub resampled_from: Option<[usize; 2]>,
 }
 
-/// Replaces initial weights by `given` ones with timm's names; `file` names
-/// their origin in errors.
+/// The weights of a file that a network can begin with, and what became of the
+/// others.
 ///
-/// Position embeddings for another number of patches are resampled as timm
-/// does; their grid is taken to be square. A head for another number of
-/// classes is left out, and so is what the network has no place for: the
-/// [`Adoption`] lists both.
+/// Position embeddings for another grid of patches are resampled as the
+/// program that wrote the file does. A head for another number of classes is
+/// left out.
 ///
 /// # Errors
-/// When nothing fits, or an array other than head and positions has another
-/// shape than the network needs.
-pub fn adopt(
-    weights: &mut NamedArrays,
-    network: &VitSpec,
-    given: &NamedArrays,
-    file: &Path,
-) -> Result<Adoption, TrainError> {
-    let mut given = given.clone();
-    let misfit = |reason: String| TrainError::Initial {
-        path: file.to_path_buf(),
-        reason,
+/// When the file is of another network, or an array has another shape than the
+/// sizes of its network ask for.
+pub fn fit(network: &VitSpec, backbone: &Backbone) -> Result<(NamedArrays, Adoption), TrainError> {
+    backbone.check(network)?;
+    let mut adoption = Adoption {
+        recognised: match backbone.prefix.trim_end_matches('.') {
+            "" => backbone.layout.title().to_owned(),
+            part => format!("{}, {part}", backbone.layout.title()),
+        },
+        not_needed: backbone.not_needed.clone(),
+        unknown: backbone.unknown.clone(),
+        ..Adoption::default()
     };
-    let mut adoption = Adoption::default();
     let grid = [
         network.image_height / network.patch,
         network.image_width / network.patch,
     ];
-    let mut adopted = 0;
-    for (name, shape) in network.parameters() {
-        let Some(array) = given.remove(&name) else {
+    let parameters = network.parameters();
+    let mut fitting = NamedArrays::new();
+    for (name, shape) in parameters.clone() {
+        let Some(mut array) = backbone.weights.get(&name).cloned() else {
             adoption.missing.push(name);
             continue;
         };
-        let array = if name == POSITIONS {
-            let (array, from) = positions(array, grid, network.width).map_err(misfit)?;
-            adoption.resampled_from = from;
-            array
-        } else {
-            array
-        };
+        if let (POSITIONS, Some(from)) = (name.as_str(), backbone.sizes.grid)
+            && from != grid
+            && array.shape[2] == network.width
+        {
+            array = resample(&array, from, grid, backbone.layout.convention());
+            adoption.resampled_from = Some(from);
+        }
         if array.shape != shape {
             if name.starts_with(HEAD) {
                 adoption.other_classes.push(name);
                 continue;
             }
-            return Err(misfit(format!(
-                "{name} has the shape {:?}, but the network needs {shape:?}; \
-                 give the options of the network that the weights belong to",
+            return Err(backbone.misfit(format!(
+                "{name} has the shape {:?}, but its network needs {shape:?}",
                 array.shape
             )));
         }
-        weights.insert(name, array.shape, array.data)?;
-        adopted += 1;
+        fitting.insert(name, array.shape, array.data)?;
     }
-    adoption.unknown = given.names().map(str::to_owned).collect();
-    if adopted == 0 {
-        return Err(misfit(format!(
-            "none of its arrays has the name of a parameter; it holds {}",
-            adoption.unknown.join(", ")
-        )));
+    let known: HashSet<String> = parameters.into_iter().map(|(name, _)| name).collect();
+    for name in backbone
+        .weights
+        .names()
+        .filter(|name| !known.contains(*name))
+    {
+        let other_pooling = NORMS.iter().any(|norm| name.starts_with(norm));
+        let list = match other_pooling {
+            true => &mut adoption.not_needed,
+            false => &mut adoption.unknown,
+        };
+        list.push(name.to_owned());
     }
-    Ok(adoption)
+    Ok((fitting, adoption))
 }
 
-/// Brings positions to a grid; says from which grid, where they were
-/// resampled.
-fn positions(
-    array: NamedArray,
-    grid: [usize; 2],
-    width: usize,
-) -> Result<(NamedArray, Option<[usize; 2]>), String> {
-    let [1, tokens, length] = array.shape[..] else {
-        return Err(format!(
-            "{POSITIONS} has the shape {:?}, not [1, tokens, width]",
-            array.shape
-        ));
-    };
-    if tokens == 1 + grid[0] * grid[1] || length != width {
-        return Ok((array, None));
+/// Replaces initial weights by those of a file, where they [`fit`].
+///
+/// # Errors
+/// As [`fit`].
+pub fn adopt(
+    weights: &mut NamedArrays,
+    network: &VitSpec,
+    backbone: &Backbone,
+) -> Result<Adoption, TrainError> {
+    let (fitting, adoption) = fit(network, backbone)?;
+    for (name, array) in fitting.iter() {
+        weights.insert(name, array.shape.clone(), array.data.clone())?;
     }
-    let side = tokens.saturating_sub(1).isqrt();
-    if side == 0 || side * side + 1 != tokens {
-        return Err(format!(
-            "{POSITIONS} has {tokens} tokens, which are not a class token and a square grid"
-        ));
-    }
-    let from = [side, side];
-    Ok((resample(&array, from, grid, Convention::Timm), Some(from)))
+    Ok(adoption)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+    use std::path::Path;
+
+    use millsight_export::graph::Pooling;
+
     use super::*;
     use crate::model::initial;
     use crate::model::presets::Preset;
+    use crate::weights::file::WeightsFile;
 
     fn network(side: usize, classes: usize) -> VitSpec {
         VitSpec {
@@ -135,13 +141,21 @@ mod tests {
         }
     }
 
+    fn backbone(arrays: NamedArrays) -> Backbone {
+        Backbone::of(WeightsFile::of_arrays(Path::new("given"), arrays)).unwrap()
+    }
+
     #[test]
     fn weights_of_the_same_network_are_taken_whole() {
         let spec = network(32, 5);
         let given = initial::vit(&spec, 1.0, 1).unwrap();
         let mut weights = initial::vit(&spec, 1.0, 2).unwrap();
-        let adoption = adopt(&mut weights, &spec, &given, Path::new("given")).unwrap();
-        assert_eq!(adoption, Adoption::default());
+        let adoption = adopt(&mut weights, &spec, &backbone(given.clone())).unwrap();
+        let expected = Adoption {
+            recognised: "timm's names".to_owned(),
+            ..Adoption::default()
+        };
+        assert_eq!(adoption, expected);
         assert_eq!(weights, given);
     }
 
@@ -150,12 +164,12 @@ mod tests {
         let (small, large) = (network(32, 5), network(64, 3));
         let mut given = initial::vit(&small, 1.0, 1).unwrap();
         given.remove("cls_token");
-        given.insert("mask_token", [1], vec![0.0]).unwrap();
+        given.insert("temperature", [1], vec![0.0]).unwrap();
         let before = initial::vit(&large, 1.0, 2).unwrap();
         let mut weights = before.clone();
-        let adoption = adopt(&mut weights, &large, &given, Path::new("given")).unwrap();
+        let adoption = adopt(&mut weights, &large, &backbone(given.clone())).unwrap();
         assert_eq!(adoption.missing, ["cls_token"]);
-        assert_eq!(adoption.unknown, ["mask_token"]);
+        assert_eq!(adoption.unknown, ["temperature"]);
         assert_eq!(adoption.other_classes, ["head.weight", "head.bias"]);
         assert_eq!(adoption.resampled_from, Some([2, 2]));
         let shape = |name: &str| weights.require(name).unwrap().shape.clone();
@@ -167,27 +181,63 @@ mod tests {
         );
     }
 
+    /// As MAE fine-tunes: the norm of the class token makes room for one of
+    /// the mean. LayerScale may be added too.
     #[test]
-    fn another_network_and_foreign_files_are_refused() {
+    fn a_network_may_pool_otherwise_and_scale() {
         let spec = network(32, 5);
-        let mut weights = initial::vit(&spec, 1.0, 2).unwrap();
+        let given = backbone(initial::vit(&spec, 1.0, 1).unwrap());
         let other = VitSpec {
-            width: 48,
-            ..spec.clone()
+            pooling: Pooling::Mean,
+            layer_scale: true,
+            ..spec
         };
-        let file = Path::new("given");
-        let wide = initial::vit(&other, 1.0, 1).unwrap();
-        let error = adopt(&mut weights, &spec, &wide, file).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .contains("cls_token has the shape [1, 1, 48]")
+        let mut weights = initial::vit(&other, 1e-5, 2).unwrap();
+        let adoption = adopt(&mut weights, &other, &given).unwrap();
+        assert_eq!(
+            adoption.missing,
+            [
+                "blocks.0.ls1.gamma",
+                "blocks.0.ls2.gamma",
+                "fc_norm.weight",
+                "fc_norm.bias"
+            ]
         );
-        let mut foreign = NamedArrays::new();
-        foreign
-            .insert("model.0.conv.weight", [1], vec![1.0])
+        assert_eq!(adoption.not_needed, ["norm.bias", "norm.weight"]);
+        assert_eq!(weights.get("blocks.0.ls1.gamma").unwrap().data, [1e-5; 24]);
+    }
+
+    #[test]
+    fn positions_of_a_rectangle_are_resampled_when_the_file_states_it() {
+        let spec = VitSpec {
+            image_height: 64,
+            image_width: 16,
+            ..network(32, 5)
+        };
+        let mut given = initial::vit(&spec, 1.0, 1).unwrap();
+        let stated = serde_json::to_string(&spec).unwrap();
+        let key = crate::weights::backbone::NETWORK;
+        given.metadata.insert(key.to_owned(), stated);
+        let given = backbone(given);
+        assert_eq!(given.sizes.grid, Some([4, 1]));
+        let (fitting, adoption) = fit(&network(32, 5), &given).unwrap();
+        assert_eq!(adoption.resampled_from, Some([4, 1]));
+        assert_ne!(fitting.get(POSITIONS), given.weights.get(POSITIONS));
+    }
+
+    #[test]
+    fn an_array_of_another_shape_is_named() {
+        let spec = network(32, 5);
+        let mut given = initial::vit(&spec, 1.0, 1).unwrap();
+        given
+            .insert("blocks.0.norm1.bias", [2], vec![0.0; 2])
             .unwrap();
-        let error = adopt(&mut weights, &spec, &foreign, file).unwrap_err();
-        assert!(error.to_string().contains("model.0.conv.weight"));
+        let error = fit(&spec, &backbone(given)).unwrap_err().to_string();
+        assert!(
+            error.contains(
+                "given: blocks.0.norm1.bias has the shape [2], but its network needs [24]"
+            ),
+            "{error}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Position embeddings for another number of patches.
 //!
-//! Three official programs resample them in three ways, all bicubic and all
-//! different; each checkpoint is resampled as its own program would.
+//! The official programs resample them in three ways, all bicubic and all
+//! different; each file is resampled as its own program would.
 
 use millsight_export::weights::NamedArray;
 
@@ -12,10 +12,12 @@ pub enum Convention {
     /// (a = -0.5).
     Timm,
     /// MAE's `interpolate_pos_embed`: PyTorch's bicubic (a = -0.75) between
-    /// the two sizes, without antialiasing.
+    /// the two sizes, without antialiasing. Hugging Face's `Dinov2Model` does
+    /// the same.
     Mae,
-    /// DINO's `interpolate_pos_encoding`: PyTorch's bicubic with the scale
-    /// factor `(patches + 0.1) / original`, which moves the sampling points.
+    /// DINO's and DINOv2's `interpolate_pos_encoding`: PyTorch's bicubic with
+    /// the scale factor `(patches + 0.1) / original`, which moves the sampling
+    /// points.
     Dino,
 }
 
@@ -24,7 +26,8 @@ pub enum Convention {
 /// kept.
 ///
 /// Sources: timm `layers/pos_embed.py`, facebookresearch/mae
-/// `util/pos_embed.py`, facebookresearch/dino `vision_transformer.py`.
+/// `util/pos_embed.py`, facebookresearch/dino `vision_transformer.py`,
+/// facebookresearch/dinov2 `dinov2/models/vision_transformer.py`.
 ///
 /// # Panics
 /// When the array is not of that shape; the caller has checked it.

@@ -1,0 +1,112 @@
+//! A classifier that begins with MAE's encoder equals MAE's `models_vit`, with
+//! either pooling.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use burn::tensor::{Device, Tensor, TensorData};
+use millsight_export::graph::{Pooling, VitSpec};
+use millsight_tests::golden::{self, GoldenCase};
+use millsight_trainer::model::parameters::to_vec;
+use millsight_trainer::model::vit::Vit;
+use millsight_trainer::weights::backbone::Backbone;
+use millsight_trainer::weights::initialise::fit;
+use millsight_trainer::weights::layouts::Layout;
+use millsight_trainer::weights::positions::resample;
+
+/// The weights that all cases of MAE share.
+const ENCODER: &str = "mae/weights/weights.safetensors";
+
+/// Poolings by the end of the names of what they give.
+const POOLINGS: [(&str, Pooling); 2] = [("gp0", Pooling::ClassToken), ("gp1", Pooling::Mean)];
+
+#[test]
+fn a_classifier_on_the_encoder_equals_mae() {
+    let mut problems = Vec::new();
+    for case in golden::cases("mae/downstream_vit") {
+        let encoder = Backbone::open(&golden::folder().join(ENCODER)).unwrap();
+        assert_eq!(encoder.layout, Layout::Mae);
+        let outputs =
+            POOLINGS.map(|(end, pooling)| (end, Outputs::of(&case, &encoder, end, pooling)));
+        for entry in case.expected() {
+            let name = entry.name.as_str();
+            if let Some(size) = name.strip_prefix("interp_out_") {
+                let got = resampled(&case, &encoder, size);
+                problems.extend(case.check(name, &got).err());
+                continue;
+            }
+            if name.starts_with("linprobe_bn_") {
+                continue;
+            }
+            let (what, end) = name.rsplit_once('_').unwrap_or_default();
+            let outputs = outputs.iter().find(|(pooling, _)| *pooling == end);
+            let got = match (what, outputs) {
+                ("features", Some((_, outputs))) => &outputs.features,
+                ("logits", Some((_, outputs))) => &outputs.logits,
+                _ => case.unknown(name),
+            };
+            problems.extend(case.check(name, got).err());
+        }
+        for (name, expected) in case.manifest.scalars.as_object().expect("scalars") {
+            let end = name.strip_prefix("missing_keys_");
+            let outputs = outputs.iter().find(|(pooling, _)| Some(*pooling) == end);
+            let Some((_, outputs)) = outputs else {
+                case.unknown(name)
+            };
+            let mut expected: Vec<String> = serde_json::from_value(expected.clone()).unwrap();
+            expected.sort_unstable();
+            assert_eq!(outputs.missing, expected, "{name}");
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// What a classifier gives for the images of a case.
+struct Outputs {
+    features: Vec<f32>,
+    logits: Vec<f32>,
+    /// Parameters that the encoder's file lacks, in the order of their names.
+    missing: Vec<String>,
+}
+
+impl Outputs {
+    fn of(case: &GoldenCase, encoder: &Backbone, end: &str, pooling: Pooling) -> Self {
+        let config = &case.manifest.config;
+        let number = |key: &str| config[key].as_u64().expect("a number") as usize;
+        let network = encoder.network(Some(number("heads")), number("num_classes"));
+        let network = VitSpec {
+            image_height: number("img"),
+            image_width: number("img"),
+            layer_norm_epsilon: config["ln_eps"].as_f64().expect("ln_eps") as f32,
+            pooling,
+            ..network.unwrap()
+        };
+        let (mut weights, adoption) = fit(&network, encoder).unwrap();
+        let mut missing = adoption.missing;
+        missing.sort_unstable();
+        for name in &missing {
+            let array = case.array(&format!("{end}.{name}"));
+            weights.insert(name, array.shape, array.data).unwrap();
+        }
+        let device = Device::flex();
+        let images = case.array("imgs");
+        let shape: [usize; 4] = images.shape.try_into().unwrap();
+        let images = Tensor::from_data(TensorData::new(images.data, shape), &device);
+        let steps = Vit::from_weights(&network, &weights, &device)
+            .unwrap()
+            .forward_steps(images);
+        Self {
+            features: to_vec(steps.pooled, "features").unwrap(),
+            logits: to_vec(steps.logits, "logits").unwrap(),
+            missing,
+        }
+    }
+}
+
+/// `interp_in` for images of a size `HEIGHTxWIDTH`.
+fn resampled(case: &GoldenCase, encoder: &Backbone, size: &str) -> Vec<f32> {
+    let patch = encoder.sizes.patch;
+    let [height, width] = golden::network::pixels(size).unwrap_or_else(|| case.unknown(size));
+    let side = case.manifest.config["img"].as_u64().expect("img") as usize / patch;
+    let positions = case.array("interp_in");
+    let to = [height / patch, width / patch];
+    resample(&positions, [side, side], to, encoder.layout.convention()).data
+}
