@@ -268,11 +268,9 @@ fn the_official_parameters_decay_and_are_frozen() {
                 .collect();
             let wanted: &dyn Fn(&str, usize, bool) -> bool = match name {
                 "frozen" => &|_, _, trained| !trained,
-                "decay" => {
-                    &|name, dimensions, trained| trained && decays.apply_to(name, dimensions)
-                }
+                "decay" => &|name, dimensions, trained| trained && decays.applies(name, dimensions),
                 "no_decay" => {
-                    &|name, dimensions, trained| trained && !decays.apply_to(name, dimensions)
+                    &|name, dimensions, trained| trained && !decays.applies(name, dimensions)
                 }
                 other => case.unknown(other),
             };
@@ -346,7 +344,7 @@ fn check_rates(table: &Value) {
 fn check_fine_tuning(table: &Value) {
     for (name, group) in table.as_object().unwrap() {
         let one = name.ends_with(".bias") || name.contains("norm");
-        let decays = Decays::Matrices.apply_to(name, if one { 1 } else { 2 });
+        let decays = Decays::Matrices.applies(name, if one { 1 } else { 2 });
         assert_eq!(decays, number(&group["weight_decay"]) > 0.0, "{name}");
     }
 }

@@ -5,11 +5,13 @@ mod data;
 mod evaluate;
 mod export;
 mod machine;
+mod network;
+mod pretrain;
 mod progress;
 mod train;
 
 use clap::{CommandFactory, Parser, Subcommand};
-use miette::Result;
+use miette::{IntoDiagnostic, Result};
 use millsight_export::{command_line, output};
 
 /// Train a classifier for steel tiles, from labelled images to a model file.
@@ -47,6 +49,7 @@ pub struct Cli {
 enum Command {
     Index(data::IndexArgs),
     Split(data::SplitArgs),
+    Pretrain(Box<pretrain::PretrainArgs>),
     #[command(visible_alias = "fine-tune")]
     Train(Box<train::TrainArgs>),
     Evaluate(evaluate::EvaluateArgs),
@@ -70,6 +73,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Index(args) => args.run(),
         Command::Split(args) => args.run(),
+        Command::Pretrain(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
@@ -90,6 +94,23 @@ fn data_root(given: &Option<std::path::PathBuf>, table: &std::path::Path) -> std
             .parent()
             .map_or_else(Default::default, std::path::Path::to_path_buf)
     })
+}
+
+/// As [`data_root`], for a configuration that outlives the working folder.
+fn absolute_data_root(
+    given: &Option<std::path::PathBuf>,
+    table: &std::path::Path,
+) -> Result<std::path::PathBuf> {
+    let root = data_root(given, table);
+    if root.as_os_str().is_empty() {
+        return absolute(std::path::Path::new("."));
+    }
+    absolute(&root)
+}
+
+/// A path that does not depend on the working folder.
+fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+    std::path::absolute(path).into_diagnostic()
 }
 
 #[cfg(test)]

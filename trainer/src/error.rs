@@ -53,13 +53,16 @@ pub enum TrainError {
         /// What is missing or wrong.
         reason: String,
     },
-    /// A run that another command began.
-    #[error("{} was begun by `millsight-train {begun_by}`; go on with `millsight-train {begun_by} --resume {}`", path.display(), path.display())]
-    OtherCommand {
-        /// The folder.
+    /// A run that another command has begun.
+    #[error(
+        "{} is a run of `{command}`; continue it with \
+         `millsight-train {command} --resume {}`", path.display(), path.display()
+    )]
+    OtherMethod {
+        /// The run's folder.
         path: PathBuf,
-        /// The command that began it.
-        begun_by: &'static str,
+        /// The command that it belongs to.
+        command: &'static str,
     },
     /// A share of removed patches that leaves none, or removes none.
     #[error(

@@ -27,6 +27,9 @@ pub enum ModelError {
     /// Sizes that do not fit one another.
     #[error(transparent)]
     Sizes(#[from] millsight_export::graph::GraphError),
+    /// Sizes of a masked autoencoder's decoder that do not fit one another.
+    #[error("the decoder: {0}")]
+    Decoder(millsight_export::graph::GraphError),
     /// Positions of sines and cosines for a width that they do not fit.
     #[error("the {what} is {width}, but positions of sines and cosines need a multiple of 4")]
     PositionWidth {

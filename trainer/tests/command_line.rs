@@ -132,6 +132,67 @@ fn from_a_folder_to_a_model_file() {
 }
 
 #[test]
+fn from_a_folder_to_a_backbone_and_on_to_a_classifier() {
+    let data = tiles::folder(&[("no_defect", 20), ("cracks", 10)], 40);
+    tiles::split(data.path());
+    let split = data.path().join("split.csv");
+    let out = tempfile::tempdir().unwrap();
+    let (mae, tuned) = (out.path().join("mae"), out.path().join("tuned"));
+    let network = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --epochs 2";
+
+    let pretrain = |out: &Path, more: &str| -> Vec<String> {
+        let begin = ["pretrain", "mae", text(&split), "--out", text(out)];
+        let options = network.split_whitespace().chain(more.split_whitespace());
+        begin
+            .into_iter()
+            .chain(options)
+            .map(str::to_owned)
+            .collect()
+    };
+    let arguments = pretrain(&mae, "--seed 4 --mask-ratio 0.5");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let pretrained = json(&arguments);
+    assert_eq!(pretrained["epochs"], 2);
+    assert!(pretrained["figures"]["val_loss"].as_f64().unwrap() > 0.0);
+    let config = std::fs::read(mae.join("config.json")).unwrap();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    // The recipe from scratch, but for what was said otherwise.
+    let method = &config["method"];
+    assert_eq!(method["name"], "mae");
+    assert_eq!(method["masking"], "grid");
+    assert_eq!(method["mask_ratio"], 0.5);
+    assert_eq!(method["learning_rate"]["base"], 1.5e-4);
+    assert_eq!(config["batch_size"], 32);
+    assert_eq!(config["optimiser"]["betas"], serde_json::json!([0.9, 0.95]));
+    // Nothing is left to do, so that a resumed run ends where it was.
+    assert_eq!(json(&["pretrain", "--resume", text(&mae)]), pretrained);
+    program()
+        .args(["train", "--resume", text(&mae)])
+        .assert()
+        .code(1)
+        .stderr(contains("millsight-train pretrain --resume"));
+
+    let backbone = mae.join("backbone.safetensors");
+    let mut train = vec!["train", text(&split), "--out", text(&tuned)];
+    train.extend(network.split_whitespace());
+    train.extend(["--init", text(&backbone)]);
+    json(&train);
+
+    let fails = |more: &str| {
+        let arguments = pretrain(&out.path().join("wrong"), more);
+        let failed = program().args(arguments).assert().code(1);
+        assert!(!out.path().join("wrong").exists());
+        String::from_utf8(failed.get_output().stderr.clone()).unwrap()
+    };
+    let message = fails("--recipe mae-pretrained");
+    assert!(message.contains("--init FILE"), "{message}");
+    let message = fails("--mask-ratio 0.99");
+    assert!(message.contains("leaves 0 of 16 patches"), "{message}");
+    let message = fails("--decoder-width 36 --decoder-heads 5");
+    assert!(message.contains("the decoder: "), "{message}");
+}
+
+#[test]
 fn failures_have_a_message_and_code_1() {
     let empty = tempfile::tempdir().unwrap();
     let one = tiles::folder(&[("cracks", 20)], 32);

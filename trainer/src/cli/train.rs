@@ -4,15 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
-use millsight_export::card::{InputSpec, NO_DEFECT, Preprocessing};
-use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::card::NO_DEFECT;
+use millsight_export::graph::Pooling;
 use millsight_export::output;
 use millsight_trainer::data::augment::Augmentation;
-use millsight_trainer::data::statistics;
-use millsight_trainer::data::table::{Split, Table};
-use millsight_trainer::data::tiles::{Colour, TileForm, Tiles};
+use millsight_trainer::data::table::Table;
+use millsight_trainer::data::tiles::TileForm;
 use millsight_trainer::downstream::finetune;
-use millsight_trainer::model::presets::Preset;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::provenance;
 use millsight_trainer::run::config::{
@@ -23,6 +21,7 @@ use millsight_trainer::weights::backbone::Backbone;
 use serde_json::json;
 
 use super::machine::MachineArgs;
+use super::network::NetworkArgs;
 use super::progress::TrainingProgress;
 
 /// Train a Vision Transformer on labelled tiles.
@@ -83,101 +82,16 @@ pub struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Network")]
-struct NetworkArgs {
-    /// Sizes to start from; the options below change them one by one [default:
-    /// those of the file of --init, else tiny].
-    #[arg(long)]
-    preset: Option<Preset>,
-    /// Side of the square input in pixels, to which tiles are resized.
-    #[arg(long, value_name = "PIXELS")]
-    image_size: Option<usize>,
-    /// Side of a patch in pixels; divides the image size.
-    #[arg(long, value_name = "PIXELS")]
-    patch: Option<usize>,
-    /// Length of a token; a multiple of the heads.
-    #[arg(long)]
-    width: Option<usize>,
-    /// Number of blocks.
-    #[arg(long)]
-    depth: Option<usize>,
-    /// Attention heads in each block.
-    #[arg(long)]
-    heads: Option<usize>,
-    /// Hidden width of the MLP as a multiple of the width [default: 4].
-    #[arg(long, value_name = "RATIO")]
-    mlp_ratio: Option<f64>,
-    /// Pool the mean of the patch tokens instead of the class token.
-    #[arg(long)]
-    mean_pooling: bool,
-    /// Scale what each block adds, beginning with this factor.
-    #[arg(long, value_name = "FACTOR")]
-    layer_scale: Option<f32>,
-    /// Channels of the tiles [default: grey when the table's column `mode`
-    /// says so of all tiles].
-    #[arg(long)]
-    colour: Option<Colour>,
-    /// Mean and deviation with which levels are normalised. Those of ImageNet
-    /// suit weights that were trained on it; those of the training part let a
-    /// network that starts from nothing learn sooner from faint contrasts.
-    #[arg(long, default_value = "data")]
-    normalisation: Normalisation,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Normalisation {
-    /// Of the training part.
-    Data,
-    /// Of ImageNet.
-    Imagenet,
-}
-
-impl NetworkArgs {
-    /// The network that is asked for; with `init` one that can begin with it.
-    fn spec(&self, classes: usize, init: Option<&Backbone>) -> Result<VitSpec> {
-        let base = match (self.preset, init) {
-            (None, Some(init)) => init.network(self.heads, classes).into_diagnostic()?,
-            (preset, _) => VitSpec {
-                qkv_bias: init.is_none_or(|init| init.sizes.qkv_bias),
-                ..preset.unwrap_or(Preset::Tiny).spec(classes)
-            },
-        };
-        let width = self.width.unwrap_or(base.width);
-        let mlp_width = match self.mlp_ratio {
-            Some(ratio) => (width as f64 * ratio) as usize,
-            None => width * base.mlp_width / base.width,
-        };
-        let spec = VitSpec {
-            image_height: self.image_size.unwrap_or(base.image_height),
-            image_width: self.image_size.unwrap_or(base.image_width),
-            patch: self.patch.unwrap_or(base.patch),
-            width,
-            depth: self.depth.unwrap_or(base.depth),
-            heads: self.heads.unwrap_or(base.heads),
-            mlp_width,
-            layer_scale: self.layer_scale.is_some() || base.layer_scale,
-            pooling: match self.mean_pooling {
-                true => Pooling::Mean,
-                false => base.pooling,
-            },
-            ..base
-        };
-        if let Some(init) = init {
-            init.check(&spec).into_diagnostic()?;
-        }
-        spec.check().into_diagnostic()?;
-        Ok(spec)
-    }
-}
-
-#[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 struct RecipeArgs {
+    /// Pool the mean of the patch tokens instead of the class token.
+    #[arg(long, help_heading = "Network")]
+    mean_pooling: bool,
     /// Begin with the weights of this file: timm's (.safetensors or .pth), a
     /// checkpoint of MAE, DINO or DINOv2, DINOv2 with Hugging Face's names, or
-    /// the best.safetensors of another run. Positions are resampled to the
-    /// image size as the file's own program does it; what is missing or
-    /// unknown is listed.
+    /// the best.safetensors or backbone.safetensors of another run. Positions
+    /// are resampled to the image size as the file's own program does it; what
+    /// is missing or unknown is listed.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// Passes over the training part.
@@ -280,60 +194,34 @@ impl TrainArgs {
         let classes = table.classes();
         let init = self.recipe.init.as_deref();
         let init = init.map(Backbone::open).transpose().into_diagnostic()?;
-        let network = self.network.spec(classes.len(), init.as_ref())?;
-        if network.image_height > InputSpec::LARGEST_SIDE {
-            miette::bail!(
-                "--image-size {} is more than a model file may take: {} at most",
-                network.image_height,
-                InputSpec::LARGEST_SIDE
-            );
-        }
+        let pooling = self.recipe.mean_pooling.then_some(Pooling::Mean);
+        let network = self.network.spec(classes.len(), pooling, init.as_ref())?;
         if !classes.iter().any(|class| class == NO_DEFECT) {
             eprintln!(
                 "there is no class {NO_DEFECT}: this network can be evaluated, \
                  but not exported for the line"
             );
         }
-        let absolute = |path: &Path| std::path::absolute(path).into_diagnostic();
-        let root = super::data_root(&self.data_root, path);
-        let root = absolute(if root.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &root
-        })?;
-        let colour = self
-            .network
-            .colour
-            .unwrap_or_else(|| Colour::of(&table.rows));
-        let mut preprocessing = Preprocessing::imagenet();
-        if self.network.normalisation == Normalisation::Data {
-            let rows = table.part(Split::Train).into_diagnostic()?;
-            let form = TileForm::of(&network, colour);
-            let tiles = Tiles::new(&rows, &classes, &root, form, 0, path).into_diagnostic()?;
-            let (mean, std) = statistics::of(&tiles).into_diagnostic()?;
-            preprocessing = Preprocessing {
-                mean,
-                std,
-                ..preprocessing
-            };
-        }
+        let root = super::absolute_data_root(&self.data_root, path)?;
+        let colour = self.network.colour(&table);
+        let form = TileForm::of(&network, colour);
         let recipe = &self.recipe;
         let mut augmentations = recipe.augment.clone();
         augmentations.sort_unstable();
         augmentations.dedup();
         Ok(RunConfig {
             network,
-            layer_scale: self.network.layer_scale.unwrap_or(1.0),
+            layer_scale: self.network.layer_scale(),
             colour,
             classes,
-            preprocessing,
-            table: absolute(path)?,
+            preprocessing: self.network.preprocessing(&table, &root, form)?,
+            table: super::absolute(path)?,
             table_sha256: table.sha256,
             data_root: root,
             initial_weights: recipe
                 .init
                 .as_deref()
-                .map(|file| InitialWeights::of(&absolute(file)?).into_diagnostic())
+                .map(|file| InitialWeights::of(&super::absolute(file)?).into_diagnostic())
                 .transpose()?,
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,

@@ -46,9 +46,9 @@ pub fn train(
     mut observe: impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
     let Method::Finetune(recipe) = &config.method else {
-        return Err(TrainError::OtherCommand {
+        return Err(TrainError::OtherMethod {
             path: run.path().to_path_buf(),
-            begun_by: config.method.command(),
+            command: config.method.command(),
         });
     };
     check(config, recipe)?;

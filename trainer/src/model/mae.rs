@@ -75,7 +75,8 @@ impl MaeSpec {
     /// With the size that does not.
     pub fn check(&self) -> Result<(), ModelError> {
         self.encoder.check()?;
-        self.blocks_of_decoder().check()?;
+        let decoder = self.blocks_of_decoder();
+        decoder.check().map_err(ModelError::Decoder)?;
         for (what, width) in [
             ("width", self.encoder.width),
             ("decoder's width", self.decoder.width),
@@ -85,6 +86,11 @@ impl MaeSpec {
             }
         }
         Ok(())
+    }
+
+    /// Name and shape of every parameter; the sizes must fit one another.
+    pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
+        parameters::shapes(&Mae::of_zeros(self, &Device::flex()))
     }
 
     /// Rows and columns of patches.
@@ -107,6 +113,11 @@ impl MaeSpec {
             ..self.encoder.clone()
         }
     }
+}
+
+/// Whether a parameter is of the decoder and not of the encoder.
+pub fn is_of_decoder(name: &str) -> bool {
+    name.starts_with("decoder_") || name == "mask_token"
 }
 
 /// A masked autoencoder; fields are named as the official parameters.
@@ -288,4 +299,89 @@ fn indices(rows: impl Iterator<Item = usize>, device: &Device) -> Tensor<1, Int>
     let rows: Vec<i64> = rows.map(|row| row as i64).collect();
     let count = rows.len();
     Tensor::from_data(TensorData::new(rows, [count]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::model::presets::Preset;
+
+    fn spec() -> MaeSpec {
+        let encoder = VitSpec {
+            image_height: 32,
+            image_width: 48,
+            patch: 8,
+            width: 24,
+            depth: 2,
+            mlp_width: 48,
+            ..Preset::Tiny.spec(1)
+        };
+        MaeSpec {
+            decoder: DecoderSpec::proportional_to(&encoder),
+            encoder,
+        }
+    }
+
+    /// Images whose pixels are a function of their place, but for the patches
+    /// that are removed, which are `removed`.
+    fn images(masks: &Masks, removed: f32) -> Tensor<4> {
+        let gone = masks.removed();
+        let shape = [masks.images(), 3, 32, 48];
+        let pixels = (0..shape.iter().product()).map(|at: usize| {
+            let (image, row, column) = (at / (3 * 32 * 48), at / 48 % 32, at % 48);
+            let patch = row / 8 * 6 + column / 8;
+            match gone[image * 24 + patch] {
+                true => removed,
+                false => (at as f32 * 0.37).sin(),
+            }
+        });
+        let data = TensorData::new(pixels.collect::<Vec<f32>>(), shape);
+        Tensor::from_data(data, &Device::flex())
+    }
+
+    #[test]
+    fn the_encoder_computes_the_visible_patches_alone() {
+        let weights = initial::weights(&spec(), 1.0, 3).unwrap();
+        let network = Mae::from_weights(&spec(), &weights, &Device::flex()).unwrap();
+        // Three quarters removed; the second image in the reverse order.
+        let masks = Masks::new(vec![(0..24).collect(), (0..24).rev().collect()], 6);
+        let latent = network.encode(images(&masks, 0.0), &masks);
+        // Its cost is that of its tokens: 7 instead of 25.
+        assert_eq!(latent.dims(), [2, 7, 24]);
+        // What is not a number would spoil whatever is computed of it, even
+        // when it is multiplied by 0 at last.
+        let spoilt = network.encode(images(&masks, f32::NAN), &masks);
+        let (latent, spoilt) = (
+            parameters::to_vec(latent, "latent").unwrap(),
+            parameters::to_vec(spoilt, "latent").unwrap(),
+        );
+        assert!(latent.iter().all(|value| value.is_finite()));
+        assert_eq!(latent, spoilt);
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_named() {
+        let message = |spec: MaeSpec| spec.check().unwrap_err().to_string();
+        let decoder = |width, heads| {
+            let depth = 1;
+            MaeSpec {
+                decoder: DecoderSpec {
+                    width,
+                    depth,
+                    heads,
+                },
+                ..spec()
+            }
+        };
+        assert!(spec().check().is_ok());
+        let heads = message(decoder(32, 5));
+        assert!(
+            heads.contains("the decoder: ") && heads.contains("`heads` 5"),
+            "{heads}"
+        );
+        let width = message(decoder(30, 5));
+        assert!(width.contains("decoder's width is 30"), "{width}");
+    }
 }

@@ -32,17 +32,17 @@ pub enum Decays {
     Matrices,
     /// Everything of more than one dimension, class and mask tokens included,
     /// as in the official pretraining with MAE and with DINO.
-    Multidimensional,
+    NotVectors,
     /// Everything, as when PyTorch is handed all parameters in one group.
     All,
 }
 
 impl Decays {
     /// Whether the parameter of a name and a number of dimensions decays.
-    pub fn apply_to(self, name: &str, dimensions: usize) -> bool {
+    pub fn applies(self, name: &str, dimensions: usize) -> bool {
         match self {
             Self::Matrices => dimensions > 1 && !matches!(name, "cls_token" | "pos_embed"),
-            Self::Multidimensional => dimensions > 1,
+            Self::NotVectors => dimensions > 1,
             Self::All => true,
         }
     }
@@ -184,7 +184,7 @@ impl ModuleVisitor for Start<'_> {
             let name = self.path.name();
             let zeros = Tensor::zeros([value.shape().num_elements()], self.device);
             State {
-                decays: self.config.decays.apply_to(&name, D),
+                decays: self.config.decays.applies(&name, D),
                 name,
                 updates: 0,
                 first: zeros.clone(),
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_decays_follows_from_name_and_dimensions() {
-        for (name, dimensions, matrices, multidimensional) in [
+        for (name, dimensions, matrices, not_vectors) in [
             ("blocks.0.attn.qkv.weight", 2, true, true),
             ("patch_embed.proj.weight", 4, true, true),
             ("blocks.0.attn.qkv.bias", 1, false, false),
@@ -248,13 +248,9 @@ mod tests {
             ("pos_embed", 3, false, true),
             ("mask_token", 3, true, true),
         ] {
-            let applies = |decays: Decays| decays.apply_to(name, dimensions);
+            let applies = |decays: Decays| decays.applies(name, dimensions);
             assert_eq!(applies(Decays::Matrices), matrices, "{name}");
-            assert_eq!(
-                applies(Decays::Multidimensional),
-                multidimensional,
-                "{name}"
-            );
+            assert_eq!(applies(Decays::NotVectors), not_vectors, "{name}");
             assert!(applies(Decays::All), "{name}");
         }
     }

@@ -14,7 +14,7 @@ use crate::data::order::{self, Stream, generator};
 use crate::data::tiles::Tiles;
 use crate::machine::Machine;
 use crate::model::mae::masks::Masks;
-use crate::model::mae::{Mae, MaeSpec, initial};
+use crate::model::mae::{Mae, MaeSpec, initial, is_of_decoder};
 use crate::model::{ModelError, parameters, pixels};
 use crate::optimise::adamw::{AdamW, AdamWConfig, Decays};
 use crate::optimise::gradients::{self, Gradients};
@@ -38,7 +38,7 @@ pub fn optimiser(weight_decay: f64) -> AdamWConfig {
     AdamWConfig {
         betas: (0.9, 0.95),
         weight_decay,
-        decays: Decays::Multidimensional,
+        decays: Decays::NotVectors,
         ..AdamWConfig::default()
     }
 }
@@ -65,9 +65,9 @@ pub fn train(
     mut observe: impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
     let Method::Mae(recipe) = &config.method else {
-        return Err(TrainError::OtherCommand {
+        return Err(TrainError::OtherMethod {
             path: run.path().to_path_buf(),
-            begun_by: config.method.command(),
+            command: config.method.command(),
         });
     };
     check(config, recipe)?;
@@ -95,8 +95,13 @@ pub fn train(
     )
 }
 
-fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainError> {
+/// Refuses settings that do not fit one another, before a folder is made.
+///
+/// # Errors
+/// With the option that is out of range.
+pub fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainError> {
     config.check()?;
+    spec(config, recipe).check()?;
     positive("--learning-rate", recipe.learning_rate.base)?;
     not_negative("--final-learning-rate", recipe.learning_rate.last)?;
     not_negative("--warmup-epochs", recipe.learning_rate.warmup_epochs)?;
@@ -362,8 +367,7 @@ impl training::Method for Pretraining<'_> {
     fn weights(&self) -> Result<NamedArrays, TrainError> {
         let mut backbone = NamedArrays::new();
         for (name, array) in parameters::read(&self.network)?.iter() {
-            let decoder = name.starts_with("decoder_") || name == "mask_token";
-            if !decoder {
+            if !is_of_decoder(name) {
                 backbone.insert(name, array.shape.clone(), array.data.clone())?;
             }
         }

@@ -1,13 +1,12 @@
 //! Weights to start from when there are none.
 
-use burn::tensor::Device;
 use millsight_export::weights::NamedArrays;
 use rand::RngExt;
 use rand_distr::StandardNormal;
 
-use super::{CHANNELS, Mae, MaeSpec, sincos};
+use super::{CHANNELS, MaeSpec, sincos};
 use crate::data::order::{Stream, generator};
-use crate::model::{ModelError, parameters};
+use crate::model::ModelError;
 
 /// Deviation of class and mask token.
 const STD: f32 = 0.02;
@@ -28,9 +27,7 @@ pub fn weights(spec: &MaeSpec, layer_scale: f32, seed: u64) -> Result<NamedArray
     let [rows, columns] = spec.grid();
     let mut random = generator(seed, Stream::Weights, 0);
     let mut weights = NamedArrays::new();
-    // Built for its names and shapes alone.
-    let network = Mae::of_zeros(spec, &Device::flex());
-    for (name, shape) in parameters::shapes(&network) {
+    for (name, shape) in spec.parameters() {
         let count = shape.iter().product();
         let mut uniform = |bound: f32| -> Vec<f32> {
             let mut draw = || random.random_range(-bound..=bound);

@@ -1,0 +1,139 @@
+//! Which network, and what its tiles look like: options of several commands.
+
+use std::path::Path;
+
+use clap::Args;
+use miette::{IntoDiagnostic, Result};
+use millsight_export::card::{InputSpec, Preprocessing};
+use millsight_export::graph::{Pooling, VitSpec};
+use millsight_trainer::data::statistics;
+use millsight_trainer::data::table::{Split, Table};
+use millsight_trainer::data::tiles::{Colour, TileForm, Tiles};
+use millsight_trainer::model::presets::Preset;
+use millsight_trainer::weights::backbone::Backbone;
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// Sizes to start from; the options below change them one by one [default:
+    /// those of the file of --init, else tiny].
+    #[arg(long)]
+    preset: Option<Preset>,
+    /// Side of the square input in pixels, to which tiles are resized.
+    #[arg(long, value_name = "PIXELS")]
+    image_size: Option<usize>,
+    /// Side of a patch in pixels; divides the image size.
+    #[arg(long, value_name = "PIXELS")]
+    patch: Option<usize>,
+    /// Length of a token; a multiple of the heads.
+    #[arg(long)]
+    width: Option<usize>,
+    /// Number of blocks.
+    #[arg(long)]
+    depth: Option<usize>,
+    /// Attention heads in each block.
+    #[arg(long)]
+    heads: Option<usize>,
+    /// Hidden width of the MLP as a multiple of the width [default: 4].
+    #[arg(long, value_name = "RATIO")]
+    mlp_ratio: Option<f64>,
+    /// Scale what each block adds, beginning with this factor.
+    #[arg(long, value_name = "FACTOR")]
+    layer_scale: Option<f32>,
+    /// Channels of the tiles [default: grey when the table's column `mode`
+    /// says so of all tiles].
+    #[arg(long)]
+    colour: Option<Colour>,
+    /// Mean and deviation with which levels are normalised. Those of ImageNet
+    /// suit weights that were trained on it; those of the training part let a
+    /// network that starts from nothing learn sooner from faint contrasts.
+    #[arg(long, default_value = "data")]
+    normalisation: Normalisation,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Normalisation {
+    /// Of the training part.
+    Data,
+    /// Of ImageNet.
+    Imagenet,
+}
+
+impl NetworkArgs {
+    /// The network that is asked for; with `init` one that can begin with it.
+    pub fn spec(
+        &self,
+        classes: usize,
+        pooling: Option<Pooling>,
+        init: Option<&Backbone>,
+    ) -> Result<VitSpec> {
+        let base = match (self.preset, init) {
+            (None, Some(init)) => init.network(self.heads, classes).into_diagnostic()?,
+            (preset, _) => VitSpec {
+                qkv_bias: init.is_none_or(|init| init.sizes.qkv_bias),
+                ..preset.unwrap_or(Preset::Tiny).spec(classes)
+            },
+        };
+        let width = self.width.unwrap_or(base.width);
+        let mlp_width = match self.mlp_ratio {
+            Some(ratio) => (width as f64 * ratio) as usize,
+            None => width * base.mlp_width / base.width,
+        };
+        let spec = VitSpec {
+            image_height: self.image_size.unwrap_or(base.image_height),
+            image_width: self.image_size.unwrap_or(base.image_width),
+            patch: self.patch.unwrap_or(base.patch),
+            width,
+            depth: self.depth.unwrap_or(base.depth),
+            heads: self.heads.unwrap_or(base.heads),
+            mlp_width,
+            layer_scale: self.layer_scale.is_some() || base.layer_scale,
+            pooling: pooling.unwrap_or(base.pooling),
+            ..base
+        };
+        if let Some(init) = init {
+            init.check(&spec).into_diagnostic()?;
+        }
+        spec.check().into_diagnostic()?;
+        if spec.image_height > InputSpec::LARGEST_SIDE {
+            miette::bail!(
+                "--image-size {} is more than a model file may take: {} at most",
+                spec.image_height,
+                InputSpec::LARGEST_SIDE
+            );
+        }
+        Ok(spec)
+    }
+
+    /// Initial value of LayerScale.
+    pub fn layer_scale(&self) -> f32 {
+        self.layer_scale.unwrap_or(1.0)
+    }
+
+    /// Channels of the tiles of a table.
+    pub fn colour(&self, table: &Table) -> Colour {
+        self.colour.unwrap_or_else(|| Colour::of(&table.rows))
+    }
+
+    /// Normalisation of the tiles of a table.
+    pub fn preprocessing(
+        &self,
+        table: &Table,
+        root: &Path,
+        form: TileForm,
+    ) -> Result<Preprocessing> {
+        let imagenet = Preprocessing::imagenet();
+        if self.normalisation == Normalisation::Imagenet {
+            return Ok(imagenet);
+        }
+        let rows = table.part(Split::Train).into_diagnostic()?;
+        let classes = table.classes();
+        let tiles = Tiles::new(&rows, &classes, root, form, 0, &table.path).into_diagnostic()?;
+        let (mean, std) = statistics::of(&tiles).into_diagnostic()?;
+        Ok(Preprocessing {
+            mean,
+            std,
+            ..imagenet
+        })
+    }
+}

@@ -1,0 +1,223 @@
+//! `pretrain`.
+
+mod mae;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use miette::{IntoDiagnostic, Result, WrapErr};
+use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::output;
+use millsight_trainer::TrainError;
+use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::table::Table;
+use millsight_trainer::data::tiles::TileForm;
+use millsight_trainer::machine::Machine;
+use millsight_trainer::optimise::adamw::AdamWConfig;
+use millsight_trainer::pretext;
+use millsight_trainer::provenance;
+use millsight_trainer::run::config::{InitialWeights, Method, RunConfig};
+use millsight_trainer::run::folder::RunFolder;
+use millsight_trainer::training::Event;
+use millsight_trainer::weights::backbone::Backbone;
+use serde_json::json;
+
+use super::machine::MachineArgs;
+use super::network::NetworkArgs;
+use super::progress::TrainingProgress;
+
+/// Pretrain a Vision Transformer on tiles, without their labels.
+///
+/// The run becomes a folder like that of `train`. What it is for is
+/// backbone.safetensors, the network without a head and with timm's names,
+/// with which `train --init` begins.
+#[derive(Debug, Args)]
+#[command(
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  millsight-train pretrain mae steel/split.csv --out runs/mae
+  millsight-train pretrain --resume runs/mae
+  millsight-train train steel/split.csv --out runs/tuned \\
+    --init runs/mae/backbone.safetensors"
+)]
+pub struct PretrainArgs {
+    #[command(subcommand)]
+    method: Option<PretrainMethod>,
+    /// Go on with an interrupted run, with the options that it began with; only
+    /// those of the machine may be given anew.
+    #[arg(long, value_name = "RUN", required = true)]
+    resume: Option<PathBuf>,
+    /// Print one line of JSON with the result.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum PretrainMethod {
+    Mae(Box<mae::MaeArgs>),
+}
+
+impl PretrainArgs {
+    pub fn run(&self) -> Result<()> {
+        match (&self.method, &self.resume) {
+            (Some(PretrainMethod::Mae(args)), _) => args.run(),
+            (None, Some(resume)) => {
+                let machine = self.machine.machine();
+                machine.device.open().into_diagnostic()?;
+                let (run, config) = RunFolder::open(resume).into_diagnostic()?;
+                go(&run, &config, machine, self.json)
+            }
+            // clap does not let this through.
+            (None, None) => miette::bail!("a method or --resume is needed"),
+        }
+    }
+}
+
+/// Options of every method.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Table with the columns path, label and split; labels are not looked at.
+    table: PathBuf,
+    /// Folder to which the table's paths are relative [default: that of TABLE].
+    #[arg(long, value_name = "FOLDER")]
+    data_root: Option<PathBuf>,
+    /// Folder of the new run.
+    #[arg(short, long, value_name = "RUN")]
+    out: PathBuf,
+    /// Print one line of JSON with the result.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipe")]
+struct TrainingArgs {
+    /// Begin with the weights of this file, as `train --init` does.
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Passes over the training part [default: that of the recipe].
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Tiles in a step of the optimiser [default: that of the recipe].
+    #[arg(long)]
+    batch_size: Option<usize>,
+    /// Random changes of the tiles, separated by commas.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    augment: Vec<Augmentation>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Tiles that are computed at a time; the gradients of a batch accumulate
+    /// over its shards [default: 4, on a GPU the whole batch].
+    #[arg(long, value_name = "TILES")]
+    shard_size: Option<usize>,
+}
+
+/// What a recipe says of the options of every method.
+struct Recipe {
+    epochs: usize,
+    batch_size: usize,
+    optimiser: AdamWConfig,
+}
+
+impl RunArgs {
+    /// The random changes, each once and in one order.
+    fn augmentations(&self) -> Vec<Augmentation> {
+        let mut augmentations = self.training.augment.clone();
+        augmentations.sort_unstable();
+        augmentations.dedup();
+        augmentations
+    }
+
+    /// The complete configuration; `method` is told the network's sizes.
+    fn config(&self, recipe: Recipe, method: impl FnOnce(&VitSpec) -> Method) -> Result<RunConfig> {
+        let table = Table::read(&self.table).into_diagnostic()?;
+        let classes = table.classes();
+        let init = self.training.init.as_deref();
+        let init = init.map(Backbone::open).transpose().into_diagnostic()?;
+        let pooling = Some(Pooling::ClassToken);
+        let network = self.network.spec(classes.len(), pooling, init.as_ref())?;
+        let root = super::absolute_data_root(&self.data_root, &self.table)?;
+        let colour = self.network.colour(&table);
+        let form = TileForm::of(&network, colour);
+        let training = &self.training;
+        let batch_size = training.batch_size.unwrap_or(recipe.batch_size);
+        Ok(RunConfig {
+            layer_scale: self.network.layer_scale(),
+            colour,
+            classes,
+            preprocessing: self.network.preprocessing(&table, &root, form)?,
+            table: super::absolute(&self.table)?,
+            table_sha256: table.sha256,
+            data_root: root,
+            initial_weights: training
+                .init
+                .as_deref()
+                .map(|file| InitialWeights::of(&super::absolute(file)?).into_diagnostic())
+                .transpose()?,
+            epochs: training.epochs.unwrap_or(recipe.epochs),
+            batch_size,
+            optimiser: recipe.optimiser,
+            method: method(&network),
+            network,
+            seed: training.seed,
+            shard_size: training
+                .shard_size
+                .unwrap_or(self.machine.shard_size(batch_size)),
+            git_revision: provenance::git_revision(),
+            command: provenance::command_line(std::env::args()),
+        })
+    }
+
+    /// Makes the folder of a new run and trains.
+    fn begin(&self, config: &RunConfig) -> Result<()> {
+        let run = RunFolder::create(&self.out, config).into_diagnostic()?;
+        go(&run, config, self.machine.machine(), self.json)
+    }
+}
+
+/// Trains to the end of a run and says what came out.
+fn go(run: &RunFolder, config: &RunConfig, machine: Machine, json: bool) -> Result<()> {
+    let mut progress = TrainingProgress::new(config.epochs);
+    let observe = |event: Event<'_>| progress.observe(event);
+    match &config.method {
+        Method::Mae(_) => pretext::mae::train(run, config, machine, observe),
+        Method::Finetune(_) => Err(TrainError::OtherMethod {
+            path: run.path().to_path_buf(),
+            command: config.method.command(),
+        }),
+    }
+    .into_diagnostic()
+    .wrap_err_with(|| format!("the run {} stopped", run.path().display()))?;
+    let records = run.log().records().into_diagnostic()?;
+    let backbone = run.backbone();
+    let figures = records.last().map(|record| &record.figures);
+    if json {
+        output::line(json!({
+            "run": run.path(),
+            "epochs": records.len(),
+            "backbone": backbone,
+            "figures": figures,
+        }))?;
+    } else {
+        let figure = |name: &str| figures.and_then(|figures| figures.get(name)).copied();
+        let loss = figure("val_loss").map(|loss| format!(", validation loss {loss:.4}"));
+        output::line(format_args!(
+            "{} after {} epochs{}",
+            backbone.display(),
+            records.len(),
+            loss.unwrap_or_default()
+        ))?;
+    }
+    Ok(())
+}
