@@ -296,6 +296,21 @@ fn networks_that_ours_cannot_be_are_refused() {
         reason(with(&spec, "other.patch_embed.proj.weight", &[8])),
         "it holds several networks, among them `other.` and ``; keep the one that is meant"
     );
+    let mut run = NamedArrays::new();
+    for (name, array) in initial::vit(&spec, 1.0, 1).unwrap().iter() {
+        for part in ["model", "exp_avg", "exp_avg_sq"] {
+            let name = format!("{part}.{name}");
+            run.insert(name, array.shape.clone(), array.data.clone())
+                .unwrap();
+        }
+    }
+    run.metadata
+        .insert("millsight.position".into(), "{}".into());
+    assert_eq!(
+        reason(run.clone()),
+        "it is the checkpoint of a run, which does not state its network; take the run's \
+         best.safetensors"
+    );
     let mut gap = initial::vit(&spec, 1.0, 1).unwrap();
     gap.remove("blocks.0.mlp.fc1.weight");
     assert_eq!(

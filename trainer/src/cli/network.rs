@@ -93,6 +93,13 @@ impl NetworkArgs {
         };
         if let Some(init) = init {
             init.check(&spec).into_diagnostic()?;
+            if self.heads.is_none() && init.sizes.heads.is_none() {
+                eprintln!(
+                    "{} does not say how many attention heads it has; {} are assumed (--heads)",
+                    init.path.display(),
+                    spec.heads
+                );
+            }
         }
         spec.check().into_diagnostic()?;
         if spec.image_height > InputSpec::LARGEST_SIDE {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 
 /// Key of the [`Position`] in the file's metadata.
-const POSITION: &str = "millsight.position";
+pub(crate) const POSITION: &str = "millsight.position";
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

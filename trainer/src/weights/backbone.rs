@@ -12,6 +12,7 @@ use super::layouts::{Layout, Place, Recognised};
 use super::sizes::Sizes;
 use crate::TrainError;
 use crate::trained::CONFIG;
+use crate::training::checkpoint::POSITION;
 
 /// Key of the network, a [`VitSpec`] as JSON, in the metadata of our files of
 /// weights that have no configuration of a run.
@@ -143,6 +144,13 @@ fn stated(file: &WeightsFile) -> Result<Option<VitSpec>, String> {
         (None, Some(config)) => {
             let config: Result<Configuration, _> = serde_json::from_str(config);
             (CONFIG, config.map(|config| config.network))
+        }
+        (None, None) if file.metadata(POSITION).is_some() => {
+            return Err(
+                "it is the checkpoint of a run, which does not state its network; \
+                 take the run's best.safetensors"
+                    .to_owned(),
+            );
         }
         (None, None) => return Ok(None),
     };

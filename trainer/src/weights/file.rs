@@ -1,6 +1,8 @@
 //! A file of named arrays, of safetensors or of PyTorch.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use millsight_export::weights::{NamedArray, NamedArrays};
@@ -32,13 +34,11 @@ impl WeightsFile {
     /// # Errors
     /// When the file cannot be read, is empty, damaged or no checkpoint.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
-        let contents = if is_safetensors(path, &bytes) {
-            let arrays = NamedArrays::from_bytes(&bytes, &path.display().to_string())?;
-            Contents::Safetensors(arrays)
+        let read = TrainError::io("read the weights", path);
+        let (beginning, size) = beginning(path).map_err(read)?;
+        let contents = if is_safetensors(path, &beginning) {
+            Contents::Safetensors(NamedArrays::load(path)?)
         } else {
-            let size = bytes.len();
-            drop(bytes);
             Contents::PyTorch(pytorch::open(path, size)?)
         };
         let path = path.to_path_buf();
@@ -90,9 +90,18 @@ impl WeightsFile {
     }
 }
 
+/// The first bytes of a file, and how many it has.
+fn beginning(path: &Path) -> std::io::Result<(Vec<u8>, u64)> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut beginning = Vec::new();
+    file.take(9).read_to_end(&mut beginning)?;
+    Ok((beginning, size))
+}
+
 /// A safetensors file begins with the length of its header and the header's
 /// brace; one that is cut before is known by its ending.
-fn is_safetensors(path: &Path, bytes: &[u8]) -> bool {
+fn is_safetensors(path: &Path, beginning: &[u8]) -> bool {
     let ending = path.extension().is_some_and(|end| end == "safetensors");
-    ending || bytes.get(8) == Some(&b'{')
+    ending || beginning.get(8) == Some(&b'{')
 }

@@ -15,13 +15,13 @@ pub(super) type Unread = pytorch_reader::Tensor;
 
 /// Views can state far more elements than a file holds. Arrays that share
 /// their elements are common, but not so many times over.
-const LARGEST_SHARE: usize = 4;
+const LARGEST_SHARE: u64 = 4;
 
 /// Lists the arrays of a file of `size` bytes by name.
 ///
 /// # Errors
 /// When the file cannot be read, is no such file or a damaged one.
-pub(super) fn open(path: &Path, size: usize) -> Result<BTreeMap<String, Unread>, TrainError> {
+pub(super) fn open(path: &Path, size: u64) -> Result<BTreeMap<String, Unread>, TrainError> {
     if size == 0 {
         return Err(unusable(path, "the file is empty".to_owned()));
     }
@@ -37,9 +37,9 @@ pub(super) fn open(path: &Path, size: usize) -> Result<BTreeMap<String, Unread>,
         other => unusable(path, other.to_string()),
     })?;
     let arrays: BTreeMap<String, Unread> = reader.into_tensors().into_iter().collect();
-    let bytes = arrays
-        .values()
-        .fold(0, |sum: usize, array| sum.saturating_add(array.byte_len()));
+    let bytes = arrays.values().fold(0, |sum: u64, array| {
+        sum.saturating_add(array.byte_len() as u64)
+    });
     if bytes > size.saturating_mul(LARGEST_SHARE) {
         let reason = format!("its arrays would take {bytes} bytes, but the file has {size}");
         return Err(unusable(path, reason));
