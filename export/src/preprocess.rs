@@ -12,6 +12,7 @@
 //! and replicated only where the network wants three channels.
 
 mod image;
+mod jpeg;
 mod resize;
 mod transpose;
 
