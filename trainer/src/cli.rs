@@ -1,11 +1,15 @@
 //! The command line.
 
-mod data;
+mod check;
 mod evaluate;
 mod export;
+mod index;
 mod machine;
 mod progress;
+mod split;
 mod train;
+
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use miette::Result;
@@ -17,6 +21,7 @@ use millsight_export::{command_line, output};
 ///
 ///   millsight-train index DATA
 ///   millsight-train split DATA/index.csv
+///   millsight-train check DATA/split.csv
 ///   millsight-train train DATA/split.csv --out RUN
 ///   millsight-train evaluate --run RUN
 ///   millsight-train export --run RUN --out model.onnx
@@ -44,8 +49,9 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Index(data::IndexArgs),
-    Split(data::SplitArgs),
+    Index(index::IndexArgs),
+    Split(split::SplitArgs),
+    Check(check::CheckArgs),
     #[command(visible_alias = "fine-tune")]
     Train(Box<train::TrainArgs>),
     Evaluate(evaluate::EvaluateArgs),
@@ -68,6 +74,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Index(args) => args.run(),
         Command::Split(args) => args.run(),
+        Command::Check(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
@@ -81,12 +88,11 @@ pub fn run(cli: Cli) -> Result<()> {
 
 /// The folder to which a table's paths are relative: the one given, else the
 /// table's own.
-fn data_root(given: &Option<std::path::PathBuf>, table: &std::path::Path) -> std::path::PathBuf {
-    given.clone().unwrap_or_else(|| {
-        table
-            .parent()
-            .map_or_else(Default::default, std::path::Path::to_path_buf)
-    })
+fn data_root(given: &Option<PathBuf>, table: &Path) -> PathBuf {
+    let own = table.parent().filter(|folder| *folder != Path::new(""));
+    given
+        .clone()
+        .unwrap_or_else(|| own.unwrap_or(Path::new(".")).to_path_buf())
 }
 
 #[cfg(test)]

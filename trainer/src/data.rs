@@ -3,6 +3,8 @@
 //! * [`index`]: folder tree -> table of tiles.
 //! * [`table`]: that table as CSV.
 //! * [`split`]: train, validation and test parts.
+//! * [`check`]: files that training should not see.
+//! * [`near_duplicates`]: tiles that show nearly the same.
 //! * [`tiles`]: decoded and prepared tiles, cached in memory.
 //! * [`statistics`]: mean and deviation of a set's levels.
 //! * [`augment`]: random changes of a prepared tile.
@@ -11,7 +13,9 @@
 
 pub mod augment;
 pub mod batches;
+pub mod check;
 pub mod index;
+pub mod near_duplicates;
 pub mod order;
 pub mod split;
 pub mod statistics;
@@ -53,6 +57,15 @@ pub enum DataError {
         path: PathBuf,
         /// What the decoder said.
         reason: String,
+    },
+    /// Files that are images by their endings only.
+    #[error(
+        "the headers of {} of the images cannot be read; repair these files or take them out of \
+         the folder:{}", files.len(), listed(files)
+    )]
+    NotImages {
+        /// Each file, with what the decoder said.
+        files: Vec<(PathBuf, String)>,
     },
     /// A path cannot be written to a CSV table.
     #[error("the name of {} is not valid UTF-8; rename it", path.display())]
@@ -147,4 +160,18 @@ impl DataError {
             source,
         }
     }
+}
+
+/// Files that a message names one by one.
+const LISTED: usize = 20;
+
+fn listed(files: &[(PathBuf, String)]) -> String {
+    let mut list = String::new();
+    for (path, reason) in files.iter().take(LISTED) {
+        list.push_str(&format!("\n  {}: {}", path.display(), reason.trim_end()));
+    }
+    if files.len() > LISTED {
+        list.push_str(&format!("\n  and {} more", files.len() - LISTED));
+    }
+    list
 }

@@ -274,12 +274,7 @@ impl TrainArgs {
             );
         }
         let absolute = |path: &Path| std::path::absolute(path).into_diagnostic();
-        let root = super::data_root(&self.data_root, path);
-        let root = absolute(if root.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &root
-        })?;
+        let root = absolute(&super::data_root(&self.data_root, path))?;
         let colour = self
             .network
             .colour

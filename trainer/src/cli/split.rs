@@ -1,78 +1,31 @@
-//! `index` and `split`.
+//! `split`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::output::{self, OutputError};
-use millsight_trainer::data::index;
+use millsight_trainer::data::near_duplicates::{self, Likeness};
 use millsight_trainer::data::split::{Shares, grouped, groups, stratified};
-use millsight_trainer::data::table::{self, Row, Split, Table, class_order};
+use millsight_trainer::data::table::{self, Row, Split, Table};
 use regex::Regex;
 use serde_json::json;
 
-/// List the images of a folder in a table.
-///
-/// Each sub-folder of FOLDER is a class, and the images at any depth below it
-/// belong to that class. The table is CSV with the columns path (relative to
-/// FOLDER), label, width, height, mode (pixel format in Pillow's words) and
-/// sha256. PNG, JPEG, TIFF and BMP are known by their endings.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  millsight-train index steel
-  millsight-train index steel --out tables/steel.csv --json")]
-pub struct IndexArgs {
-    /// Folder with one sub-folder for each class.
-    folder: PathBuf,
-    /// Table to write [default: FOLDER/index.csv].
-    #[arg(short, long, value_name = "CSV")]
-    out: Option<PathBuf>,
-    /// Print one line of JSON instead of text.
-    #[arg(long)]
-    json: bool,
-}
+use super::machine::ReaderArgs;
+use super::progress;
 
-impl IndexArgs {
-    pub fn run(&self) -> Result<()> {
-        let found = index::folder(&self.folder).into_diagnostic()?;
-        let out = self
-            .out
-            .clone()
-            .unwrap_or_else(|| self.folder.join("index.csv"));
-        table::write(&out, &found.rows).into_diagnostic()?;
-        for path in &found.skipped {
-            eprintln!("left out: {} is not an image by its ending", path.display());
-        }
-        let classes = class_order(found.rows.iter().map(|row| row.label.as_str()));
-        let count = |class: &String| found.rows.iter().filter(|row| row.label == *class).count();
-        if self.json {
-            let classes: serde_json::Map<_, _> = classes
-                .iter()
-                .map(|class| (class.clone(), json!(count(class))))
-                .collect();
-            let tiles = found.rows.len();
-            let skipped = found.skipped.len();
-            output::line(
-                json!({"table": out, "tiles": tiles, "classes": classes, "skipped": skipped}),
-            )?;
-            return Ok(());
-        }
-        output::write(|text| {
-            for class in &classes {
-                writeln!(text, "{:>7}  {class}", count(class))?;
-            }
-            writeln!(text, "{:>7}  in {}", found.rows.len(), out.display())
-        })?;
-        Ok(())
-    }
-}
+/// Pairs of near-duplicates that are shown.
+const SHOWN: usize = 5;
 
 /// Divide a table into training, validation and test parts.
 ///
 /// Every class is divided in the same shares (stratified). Which tile goes
 /// where follows from the seed alone. The result is one table with all rows
 /// in their order and a column `split`: train, val or test.
+///
+/// Then all images are read, to warn of tiles in different parts that show
+/// nearly the same: second exposures of one place, or copies. A network would
+/// be judged by what it has learnt by heart. Keep them together by --group-by.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -100,12 +53,20 @@ pub struct SplitArgs {
     /// their paths. For tiles of `millsight simulate`: '/([^/_]+)_'
     #[arg(long, value_name = "REGEX")]
     group_by: Option<Regex>,
+    /// Folder to which the table's paths are relative [default: that of TABLE].
+    #[arg(long, value_name = "FOLDER")]
+    data_root: Option<PathBuf>,
+    /// Do not look for near-duplicates: no image is read.
+    #[arg(long)]
+    skip_near_duplicates: bool,
     /// Seed of the division.
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Print one line of JSON instead of text.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    reader: ReaderArgs,
 }
 
 impl SplitArgs {
@@ -131,8 +92,66 @@ impl SplitArgs {
             .clone()
             .unwrap_or_else(|| self.table.with_file_name("split.csv"));
         table::write(&out, &table.rows).into_diagnostic()?;
-        self.report(&table, &out)?;
+        let alike = match self.skip_near_duplicates {
+            true => None,
+            false => Some(self.near_duplicates(&table)?),
+        };
+        self.report(&table, &out, alike.as_deref())?;
         Ok(())
+    }
+
+    /// Says which tiles of different parts are nearly equal, and gives them,
+    /// the most similar first, each as the number of its row.
+    fn near_duplicates(&self, table: &Table) -> Result<Vec<(usize, Likeness)>> {
+        let rows = &table.rows;
+        let threads = self.reader.threads()?;
+        let root = super::data_root(&self.data_root, &self.table);
+        let bar = progress::bar("comparing", rows.len());
+        let prints = near_duplicates::fingerprints(rows, &root, &threads, || bar.inc(1));
+        let tiles: Vec<_> = prints
+            .iter()
+            .zip(rows)
+            .map(|(print, row)| (print.as_ref(), row.split))
+            .collect();
+        let alike = near_duplicates::across_splits(&tiles, near_duplicates::SIMILARITY, &threads);
+        bar.finish_and_clear();
+        let unread = prints.iter().filter(|print| print.is_none()).count();
+        if unread > 0 {
+            eprintln!(
+                "{unread} of {} images below {} cannot be read and were not compared with the \
+                 others; `millsight-train check` says why, --data-root where they are",
+                rows.len(),
+                std::path::absolute(&root).unwrap_or(root).display()
+            );
+        }
+        let mut alike: Vec<(usize, Likeness)> = alike
+            .into_iter()
+            .enumerate()
+            .filter_map(|(row, likeness)| Some((row, likeness?)))
+            .collect();
+        alike.sort_by(|(_, a), (_, b)| b.similarity.total_cmp(&a.similarity));
+        if !alike.is_empty() {
+            let pairs: usize = alike.iter().map(|(_, likeness)| likeness.count).sum();
+            eprintln!(
+                "near-duplicates: {} tiles show nearly the same as tiles of another part \
+                 ({pairs} pairs). Keep them together with --group-by, or take one of each out: \
+                 `millsight-train check` lists them. The most alike:",
+                alike.len()
+            );
+            let part = |row: &Row| row.split.map_or("", Split::name);
+            for (row, likeness) in alike.iter().take(SHOWN) {
+                let (one, other) = (&rows[*row], &rows[likeness.to]);
+                eprintln!(
+                    "  {:.3}  {} ({})  {} ({})",
+                    likeness.similarity,
+                    one.path,
+                    part(one),
+                    other.path,
+                    part(other)
+                );
+            }
+        }
+        Ok(alike)
     }
 
     /// Says of each class that a part should have and has not.
@@ -155,7 +174,12 @@ impl SplitArgs {
         }
     }
 
-    fn report(&self, table: &Table, out: &std::path::Path) -> Result<(), OutputError> {
+    fn report(
+        &self,
+        table: &Table,
+        out: &Path,
+        alike: Option<&[(usize, Likeness)]>,
+    ) -> Result<(), OutputError> {
         let parts = [Split::Train, Split::Val, Split::Test];
         let count = |class: &str, part: Split| {
             let belongs = |row: &&Row| row.label == class && row.split == Some(part);
@@ -170,7 +194,19 @@ impl SplitArgs {
                     (class, json!({"train": train, "val": val, "test": test}))
                 })
                 .collect();
-            return output::line(json!({"table": out, "classes": classes}));
+            let alike = alike.map(|alike| {
+                let worst = alike.iter().take(SHOWN).map(|(row, likeness)| {
+                    json!({
+                        "path": table.rows[*row].path,
+                        "like": table.rows[likeness.to].path,
+                        "similarity": likeness.similarity,
+                    })
+                });
+                json!({"tiles": alike.len(), "most_alike": worst.collect::<Vec<_>>()})
+            });
+            return output::line(
+                json!({"table": out, "classes": classes, "near_duplicates": alike}),
+            );
         }
         output::write(|text| {
             writeln!(text, "  train     val    test  class")?;
