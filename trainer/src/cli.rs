@@ -5,8 +5,10 @@ mod evaluate;
 mod export;
 mod index;
 mod machine;
+mod parts;
 mod progress;
 mod split;
+mod split_from_folders;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -51,6 +53,7 @@ pub struct Cli {
 enum Command {
     Index(index::IndexArgs),
     Split(split::SplitArgs),
+    SplitFromFolders(split_from_folders::SplitFromFoldersArgs),
     Check(check::CheckArgs),
     #[command(visible_alias = "fine-tune")]
     Train(Box<train::TrainArgs>),
@@ -74,6 +77,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Index(args) => args.run(),
         Command::Split(args) => args.run(),
+        Command::SplitFromFolders(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),

@@ -3,6 +3,7 @@
 //! * [`index`]: folder tree -> table of tiles.
 //! * [`table`]: that table as CSV.
 //! * [`split`]: train, validation and test parts.
+//! * [`split_folders`]: parts that are given as folders.
 //! * [`check`]: files that training should not see.
 //! * [`near_duplicates`]: tiles that show nearly the same.
 //! * [`tiles`]: decoded and prepared tiles, cached in memory.
@@ -18,6 +19,7 @@ pub mod index;
 pub mod near_duplicates;
 pub mod order;
 pub mod split;
+pub mod split_folders;
 pub mod statistics;
 pub mod table;
 pub mod tiles;
@@ -90,6 +92,31 @@ pub enum DataError {
         val: f64,
         /// Share of the test part.
         test: f64,
+    },
+    /// A part that a split into folders needs.
+    #[error(
+        "{} has no folder `{part}`, but {}; ROOT/train/CLASS, ROOT/val/CLASS and ROOT/test/CLASS \
+         are expected. Folders of classes alone are divided by `millsight-train index` and \
+         `millsight-train split`", root.display(), listed_names(found)
+    )]
+    NoPart {
+        /// The folder.
+        root: PathBuf,
+        /// What is absent.
+        part: &'static str,
+        /// What there is instead.
+        found: Vec<String>,
+    },
+    /// A part that a split into folders has twice.
+    #[error(
+        "{} and {} are both the {part} part; put them together or rename one",
+        paths[0].display(), paths[1].display()
+    )]
+    PartTwice {
+        /// The part.
+        part: &'static str,
+        /// Its folders.
+        paths: [PathBuf; 2],
     },
     /// A path without the name of a group.
     #[error(
@@ -174,4 +201,11 @@ fn listed(files: &[(PathBuf, String)]) -> String {
         list.push_str(&format!("\n  and {} more", files.len() - LISTED));
     }
     list
+}
+
+fn listed_names(names: &[String]) -> String {
+    match names {
+        [] => "nothing at all".to_owned(),
+        _ => names[..names.len().min(LISTED)].join(", "),
+    }
 }

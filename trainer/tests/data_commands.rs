@@ -157,5 +157,49 @@ fn split_warns_of_near_duplicates_unless_they_are_kept_together() {
     program(&split)
         .assert()
         .success()
-        .stderr(contains("40 of 60 images").and(contains("--data-root")));
+        .stderr(contains("40 of 60 images"));
+}
+
+#[test]
+fn parts_that_are_folders_become_a_table() {
+    let root = tempfile::tempdir().unwrap();
+    for (number, part) in ["train", "valid", "test"].into_iter().enumerate() {
+        for class in ["no_defect", "cracks"] {
+            fs::create_dir_all(root.path().join(part).join(class)).unwrap();
+            let seed = number as u64 * 2 + u64::from(class == "cracks");
+            save(root.path(), &format!("{part}/{class}/1.png"), seed, 0);
+        }
+    }
+    save(root.path(), "test/cracks/2.png", 1, 5);
+    program(&["index", text(root.path())])
+        .assert()
+        .success()
+        .stderr(contains("split-from-folders"));
+    let command = ["split-from-folders", text(root.path())];
+    let report = json(&mut program(&command));
+    assert_eq!(report["classes"]["cracks"]["test"], 2);
+    assert_eq!(
+        report["near_duplicates"]["most_alike"][0]["like"],
+        "train/cracks/1.png"
+    );
+    let table = root.path().join("split.csv");
+    assert_eq!(
+        fs::read_to_string(&table).unwrap().lines().next().unwrap(),
+        "path,label,width,height,mode,sha256,split"
+    );
+    program(&["check", text(&table)])
+        .assert()
+        .code(1)
+        .stdout(contains("1  near_duplicate"));
+
+    fs::remove_dir_all(root.path().join("test")).unwrap();
+    program(&command)
+        .assert()
+        .success()
+        .stderr(contains("no folder `test`"));
+    fs::remove_dir_all(root.path().join("valid")).unwrap();
+    program(&command)
+        .assert()
+        .code(1)
+        .stderr(contains("has no folder `val`"));
 }

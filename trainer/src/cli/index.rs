@@ -6,6 +6,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::output;
 use millsight_trainer::data::index;
+use millsight_trainer::data::split_folders;
 use millsight_trainer::data::table::{self, class_order};
 use serde_json::json;
 
@@ -43,6 +44,13 @@ impl IndexArgs {
             eprintln!("left out: {} is not an image by its ending", path.display());
         }
         let classes = class_order(found.rows.iter().map(|row| row.label.as_str()));
+        if split_folders::are_parts(&classes) {
+            eprintln!(
+                "the classes are named like the parts of a split: \
+                 `millsight-train split-from-folders {}` takes them for parts",
+                self.folder.display()
+            );
+        }
         let count = |class: &String| found.rows.iter().filter(|row| row.label == *class).count();
         if self.json {
             let classes: serde_json::Map<_, _> = classes

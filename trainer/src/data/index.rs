@@ -35,9 +35,15 @@ pub struct Index {
 /// When the folder cannot be read or holds no images, or when headers of images
 /// cannot be decoded: then all of these files are named.
 pub fn folder(root: &Path) -> Result<Index, DataError> {
+    classes(root, root)
+}
+
+/// The same for a folder of classes below `root`, to which the paths are
+/// relative.
+pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
     let mut images: Vec<(String, PathBuf)> = Vec::new();
     let mut skipped = Vec::new();
-    for (path, is_folder) in children(root)? {
+    for (path, is_folder) in children(folder)? {
         if !is_folder {
             continue;
         }
@@ -48,7 +54,7 @@ pub fn folder(root: &Path) -> Result<Index, DataError> {
     }
     if images.is_empty() {
         return Err(DataError::NoImages {
-            path: root.to_path_buf(),
+            path: folder.to_path_buf(),
         });
     }
     let described: Vec<_> = images
@@ -75,7 +81,7 @@ pub fn folder(root: &Path) -> Result<Index, DataError> {
 }
 
 /// The visible entries of a folder by name, each with whether it is a folder.
-fn children(folder: &Path) -> Result<Vec<(PathBuf, bool)>, DataError> {
+pub(super) fn children(folder: &Path) -> Result<Vec<(PathBuf, bool)>, DataError> {
     let mut children = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(DataError::io("read the folder", folder))? {
         let path = entry
@@ -110,7 +116,8 @@ fn collect(
     Ok(())
 }
 
-fn name(path: &Path) -> Result<String, DataError> {
+/// The last name of a path.
+pub(super) fn name(path: &Path) -> Result<String, DataError> {
     path.file_name()
         .and_then(|name| name.to_str())
         .map(str::to_owned)

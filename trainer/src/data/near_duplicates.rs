@@ -274,7 +274,11 @@ mod tests {
             }
             let across = x as f64 / side as f64;
             let shading = 120.0 + 60.0 * (across * 3.0).sin() + 20.0 * y as f64 / side as f64;
-            let streak = if (x * 40 / side).is_multiple_of(3) { 15.0 } else { 0.0 };
+            let streak = if (x * 40 / side).is_multiple_of(3) {
+                15.0
+            } else {
+                0.0
+            };
             let texture = noise[y * 64 / side * 64 + x * 64 / side];
             (shading + streak + texture) as u8
         };
