@@ -8,15 +8,20 @@
 //! 3. `ToTensor`: levels divided by 255, planes instead of pixels;
 //! 4. `Normalize`: `(x - mean) / std`.
 //!
+//! Random crops, which only training takes, are resized by Pillow's bicubic
+//! kernel ([`Resizer`]).
+//!
 //! A grey image stands for one with three equal channels. It is resized once,
 //! and replicated only where the network wants three channels.
 
 mod image;
+mod jpeg;
 mod resize;
 mod transpose;
 
-use self::resize::Resizer;
 use crate::card::{InputSpec, Preprocessing};
+
+pub use self::resize::{Kernel, Resizer};
 
 pub use self::image::{Image, ImageView, LoadImageError, ViewError, brightness, load_image};
 
@@ -50,7 +55,7 @@ impl Preprocessor {
             .collect();
         Self {
             channels: input.channels,
-            resizer: Resizer::new(input.width, input.height),
+            resizer: Resizer::new(input.width, input.height, Kernel::Bilinear),
             values,
             luma: Vec::new(),
             levels: vec![0; input.channels * input.width * input.height],

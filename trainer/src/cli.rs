@@ -1,14 +1,20 @@
 //! The command line.
 
+mod check;
 mod convert_weights;
-mod data;
 mod evaluate;
 mod export;
+mod index;
 mod machine;
 mod network;
+mod parts;
 mod pretrain;
 mod progress;
+mod split;
+mod split_from_folders;
 mod train;
+
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand};
 use miette::{IntoDiagnostic, Result};
@@ -20,6 +26,7 @@ use millsight_export::{command_line, output};
 ///
 ///   millsight-train index DATA
 ///   millsight-train split DATA/index.csv
+///   millsight-train check DATA/split.csv
 ///   millsight-train train DATA/split.csv --out RUN
 ///   millsight-train evaluate --run RUN
 ///   millsight-train export --run RUN --out model.onnx
@@ -47,8 +54,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Index(data::IndexArgs),
-    Split(data::SplitArgs),
+    Index(index::IndexArgs),
+    Split(split::SplitArgs),
+    SplitFromFolders(split_from_folders::SplitFromFoldersArgs),
+    Check(check::CheckArgs),
     Pretrain(Box<pretrain::PretrainArgs>),
     #[command(visible_alias = "fine-tune")]
     Train(Box<train::TrainArgs>),
@@ -73,6 +82,8 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Index(args) => args.run(),
         Command::Split(args) => args.run(),
+        Command::SplitFromFolders(args) => args.run(),
+        Command::Check(args) => args.run(),
         Command::Pretrain(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
@@ -88,28 +99,20 @@ pub fn run(cli: Cli) -> Result<()> {
 
 /// The folder to which a table's paths are relative: the one given, else the
 /// table's own.
-fn data_root(given: &Option<std::path::PathBuf>, table: &std::path::Path) -> std::path::PathBuf {
-    given.clone().unwrap_or_else(|| {
-        table
-            .parent()
-            .map_or_else(Default::default, std::path::Path::to_path_buf)
-    })
+fn data_root(given: &Option<PathBuf>, table: &Path) -> PathBuf {
+    let own = table.parent().filter(|folder| *folder != Path::new(""));
+    given
+        .clone()
+        .unwrap_or_else(|| own.unwrap_or(Path::new(".")).to_path_buf())
 }
 
 /// As [`data_root`], for a configuration that outlives the working folder.
-fn absolute_data_root(
-    given: &Option<std::path::PathBuf>,
-    table: &std::path::Path,
-) -> Result<std::path::PathBuf> {
-    let root = data_root(given, table);
-    if root.as_os_str().is_empty() {
-        return absolute(std::path::Path::new("."));
-    }
-    absolute(&root)
+fn absolute_data_root(given: &Option<PathBuf>, table: &Path) -> Result<PathBuf> {
+    absolute(&data_root(given, table))
 }
 
 /// A path that does not depend on the working folder.
-fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf> {
+fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).into_diagnostic()
 }
 

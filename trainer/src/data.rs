@@ -3,6 +3,9 @@
 //! * [`index`]: folder tree -> table of tiles.
 //! * [`table`]: that table as CSV.
 //! * [`split`]: train, validation and test parts.
+//! * [`split_folders`]: parts that are given as folders.
+//! * [`check`]: files that training should not see.
+//! * [`near_duplicates`]: tiles that show nearly the same.
 //! * [`tiles`]: decoded and prepared tiles, cached in memory.
 //! * [`statistics`]: mean and deviation of a set's levels.
 //! * [`augment`]: random changes of a prepared tile.
@@ -11,9 +14,12 @@
 
 pub mod augment;
 pub mod batches;
+pub mod check;
 pub mod index;
+pub mod near_duplicates;
 pub mod order;
 pub mod split;
+pub mod split_folders;
 pub mod statistics;
 pub mod table;
 pub mod tiles;
@@ -54,6 +60,15 @@ pub enum DataError {
         /// What the decoder said.
         reason: String,
     },
+    /// Files that are images by their endings only.
+    #[error(
+        "the headers of {} of the images cannot be read; repair these files or take them out of \
+         the folder:{}", files.len(), listed(files)
+    )]
+    NotImages {
+        /// Each file, with what the decoder said.
+        files: Vec<(PathBuf, String)>,
+    },
     /// A path cannot be written to a CSV table.
     #[error("the name of {} is not valid UTF-8; rename it", path.display())]
     Name {
@@ -77,6 +92,31 @@ pub enum DataError {
         val: f64,
         /// Share of the test part.
         test: f64,
+    },
+    /// A part that a split into folders needs.
+    #[error(
+        "{} has no folder `{part}`, but {}; ROOT/train/CLASS, ROOT/val/CLASS and ROOT/test/CLASS \
+         are expected. Folders of classes alone are divided by `millsight-train index` and \
+         `millsight-train split`", root.display(), listed_names(found)
+    )]
+    NoPart {
+        /// The folder.
+        root: PathBuf,
+        /// What is absent.
+        part: &'static str,
+        /// What there is instead.
+        found: Vec<String>,
+    },
+    /// A part that a split into folders has twice.
+    #[error(
+        "{} and {} are both the {part} part; put them together or rename one",
+        paths[0].display(), paths[1].display()
+    )]
+    PartTwice {
+        /// The part.
+        part: &'static str,
+        /// Its folders.
+        paths: [PathBuf; 2],
     },
     /// A path without the name of a group.
     #[error(
@@ -146,5 +186,26 @@ impl DataError {
             path,
             source,
         }
+    }
+}
+
+/// Files that a message names one by one.
+const LISTED: usize = 20;
+
+fn listed(files: &[(PathBuf, String)]) -> String {
+    let mut list = String::new();
+    for (path, reason) in files.iter().take(LISTED) {
+        list.push_str(&format!("\n  {}: {}", path.display(), reason.trim_end()));
+    }
+    if files.len() > LISTED {
+        list.push_str(&format!("\n  and {} more", files.len() - LISTED));
+    }
+    list
+}
+
+fn listed_names(names: &[String]) -> String {
+    match names {
+        [] => "nothing at all".to_owned(),
+        _ => names[..names.len().min(LISTED)].join(", "),
     }
 }

@@ -263,6 +263,8 @@ fn bash_completions_know_the_options_of_every_command() {
     for command in [
         "index",
         "split",
+        "split-from-folders",
+        "check",
         "train",
         "evaluate",
         "export",

@@ -1,8 +1,11 @@
 //! Images in memory, and reading them from files.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+
+use super::jpeg;
 
 /// Largest number of pixels of a file that is read: 65,536 lines of 4096.
 const LARGEST_IMAGE: u64 = 1 << 28;
@@ -172,14 +175,25 @@ pub fn load_image(path: &Path) -> Result<Image, LoadImageError> {
         path: path.to_owned(),
         source,
     };
-    let decode = |source| LoadImageError::Decode {
+    let truncated = || LoadImageError::Truncated {
         path: path.to_owned(),
-        source,
+    };
+    let decode = |source| match source {
+        ImageError::IoError(error) if error.kind() == io::ErrorKind::UnexpectedEof => truncated(),
+        source => LoadImageError::Decode {
+            path: path.to_owned(),
+            source,
+        },
     };
     let mut reader = ImageReader::open(path)
         .map_err(read)?
         .with_guessed_format()
         .map_err(read)?;
+    if reader.format() == Some(ImageFormat::Jpeg)
+        && !jpeg::is_whole(&std::fs::read(path).map_err(read)?)
+    {
+        return Err(truncated());
+    }
     let mut limits = Limits::no_limits();
     // Room for pixels of four 16-bit channels.
     limits.max_alloc = Some(LARGEST_IMAGE * 8);
@@ -249,15 +263,21 @@ pub enum LoadImageError {
         /// The file.
         path: PathBuf,
         /// What the file system says.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// The file ends before its image does.
+    #[error("the image {} is cut off: its file ends too early; copy or record it again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
     },
     /// The file is no image, or a damaged one.
-    #[error("cannot decode the image {}: {source}; it may be cut off, damaged, or none of PNG, JPEG, TIFF and BMP", path.display())]
+    #[error("cannot decode the image {}: {source}; it may be damaged, or none of PNG, JPEG, TIFF and BMP", path.display())]
     Decode {
         /// The file.
         path: PathBuf,
         /// What the decoder says.
-        source: image::ImageError,
+        source: ImageError,
     },
     /// An image without pixels, or with too many.
     #[error("the image {} has {width}x{height} pixels, but 1 to {LARGEST_IMAGE} are allowed; cut it into pieces", path.display())]

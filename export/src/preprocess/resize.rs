@@ -1,8 +1,9 @@
-//! Pillow's antialiased bilinear resize of 8-bit images, to the last bit.
+//! Pillow's antialiased resize of 8-bit images, bilinear and bicubic, to the
+//! last bit.
 //!
 //! The arithmetic is that of `src/libImaging/Resample.c` of Pillow 11.3:
-//! weights of a triangle filter, widened when shrinking, in fixed point with
-//! 22 fractional bits; a horizontal pass over all rows, rounded to 8 bits,
+//! weights of a kernel, widened when shrinking, in fixed point with 22
+//! fractional bits; a horizontal pass over all rows, rounded to 8 bits,
 //! then a vertical pass. A pass that would not change the size is left out.
 //! (Pillow 13 goes vertical first for some tall images; the weights of common
 //! networks were trained long before.)
@@ -31,12 +32,45 @@ const PART: usize = 1 << 14;
 /// Fractional bits of a weight: 32, less 8 for the levels and 2 of reserve.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
+/// What pixels weigh by their distance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// A triangle over two pixels: Pillow's `BILINEAR`.
+    Bilinear,
+    /// The cubic convolution over four pixels with a = -1/2 (Keys, 1981):
+    /// Pillow's `BICUBIC`.
+    Bicubic,
+}
+
+impl Kernel {
+    /// Half the width, in pixels of whichever is larger, those of the source or
+    /// of the target.
+    fn support(self) -> usize {
+        match self {
+            Self::Bilinear => 1,
+            Self::Bicubic => 2,
+        }
+    }
+
+    /// The weight at a distance, in the order of Pillow's operations.
+    fn weight(self, distance: f64) -> f64 {
+        let x = distance.abs();
+        match self {
+            Self::Bilinear => (1.0 - x).max(0.0),
+            Self::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5,
+            Self::Bicubic => 0.0,
+        }
+    }
+}
+
 /// Resizes planes to one size, and remembers what it needs for the last size
 /// that came in.
 #[derive(Debug)]
-pub(super) struct Resizer {
+pub struct Resizer {
     width: usize,
     height: usize,
+    kernel: Kernel,
     source: (usize, usize),
     across: Filter,
     down: Filter,
@@ -54,32 +88,36 @@ struct Buffers {
     rows: Vec<u8>,
     stride: usize,
     /// Sums of the horizontal pass that the next part completes.
-    open_across: Vec<u32>,
+    open_across: Vec<i32>,
     /// The same of the vertical pass.
-    open_down: Vec<u32>,
+    open_down: Vec<i32>,
 }
 
 impl Resizer {
     /// A resizer to `width` x `height` pixels, both at least 1.
-    pub(super) fn new(width: usize, height: usize) -> Self {
+    pub fn new(width: usize, height: usize, kernel: Kernel) -> Self {
         Self {
             width,
             height,
+            kernel,
             source: (0, 0),
-            across: Filter::default(),
-            down: Filter::default(),
+            across: Filter::new(0, 0, kernel),
+            down: Filter::new(0, 0, kernel),
             buffers: Buffers::default(),
         }
     }
 
     /// Number of pixels of a resized plane.
-    pub(super) fn target_len(&self) -> usize {
+    pub fn target_len(&self) -> usize {
         self.width * self.height
     }
 
-    /// Resizes one channel of an image to `output`, which holds
-    /// [`target_len`](Self::target_len) bytes.
-    pub(super) fn resize(&mut self, image: ImageView<'_>, channel: usize, output: &mut [u8]) {
+    /// Resizes one channel of an image, counted from 0, to `output`.
+    ///
+    /// # Panics
+    /// When `output` does not hold [`target_len`](Self::target_len) bytes, or
+    /// the image has no such channel.
+    pub fn resize(&mut self, image: ImageView<'_>, channel: usize, output: &mut [u8]) {
         self.plan(image.width, image.height);
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
@@ -163,8 +201,8 @@ impl Resizer {
             return;
         }
         self.source = (width, height);
-        self.across = Filter::new(width, self.width);
-        self.down = Filter::new(height, self.height);
+        self.across = Filter::new(width, self.width, self.kernel);
+        self.down = Filter::new(height, self.height, self.kernel);
         let stride = self.width.next_multiple_of(LANES);
         let rows = height.min(PART).next_multiple_of(LANES);
         let buffers = &mut self.buffers;
@@ -172,27 +210,26 @@ impl Resizer {
         buffers.strip.resize(width.min(PART) * LANES, 0);
         buffers.narrowed.resize(stride * LANES, 0);
         buffers.rows.resize(rows * stride, 0);
-        let open = open_sums(width, self.width) * LANES;
+        let open = open_sums(width, self.width, self.kernel) * LANES;
         buffers.open_across.resize(open, 0);
-        let open = open_sums(height, self.height) * stride;
+        let open = open_sums(height, self.height, self.kernel) * stride;
         buffers.open_down.resize(open, 0);
     }
 }
 
 /// How many neighbouring targets may take from both sides of the border
 /// between two parts; none where there is no border.
-fn open_sums(source: usize, target: usize) -> usize {
+fn open_sums(source: usize, target: usize, kernel: Kernel) -> usize {
     if source <= PART {
         return 0;
     }
-    // A filter is as wide as two pixels, of source or target, whichever is the
-    // larger.
-    4 + 2 * target.div_ceil(source)
+    2 + 2 * kernel.support() * (1 + target.div_ceil(source))
 }
 
 /// For each target pixel, where its source pixels begin and what they weigh.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Filter {
+    kernel: Kernel,
     /// Source pixels for each target pixel.
     scale: f64,
     /// For each target pixel, its source pixels and their weights' total.
@@ -205,7 +242,7 @@ struct Filter {
 struct Part {
     source: Range<usize>,
     taps: Vec<Taps>,
-    weights: Vec<u32>,
+    weights: Vec<i32>,
 }
 
 /// What one target pixel takes from a part of the source.
@@ -223,22 +260,22 @@ struct Taps {
 }
 
 impl Filter {
-    /// `precompute_coeffs` of Pillow for the triangle filter (support 1).
-    fn new(source: usize, target: usize) -> Self {
+    /// `precompute_coeffs` of Pillow.
+    fn new(source: usize, target: usize, kernel: Kernel) -> Self {
         let scale = source as f64 / target as f64;
         let mut filter = Self {
+            kernel,
             scale,
-            ..Self::default()
+            targets: Vec::with_capacity(target),
+            part: Part::default(),
         };
-        let support = scale.max(1.0);
+        let support = kernel.support() as f64 * scale.max(1.0);
         for index in 0..target {
             let centre = filter.centre(index);
             // Float to integer casts saturate, so that a negative start is 0.
             let first = (centre - support + 0.5) as usize;
             let end = ((centre + support + 0.5) as usize).min(source);
-            let total = (first..end)
-                .map(|pixel| filter.triangle(pixel, centre))
-                .sum();
+            let total = (first..end).map(|pixel| filter.weight(pixel, centre)).sum();
             filter.targets.push((first..end, total));
         }
         filter
@@ -249,13 +286,13 @@ impl Filter {
     }
 
     /// What a source pixel weighs, before the total is taken into account.
-    fn triangle(&self, pixel: usize, centre: f64) -> f64 {
+    fn weight(&self, pixel: usize, centre: f64) -> f64 {
         let inverse = 1.0 / self.scale.max(1.0);
-        (1.0 - ((pixel as f64 - centre + 0.5) * inverse).abs()).max(0.0)
+        self.kernel.weight((pixel as f64 - centre + 0.5) * inverse)
     }
 
     /// Prepares the weights for a part of the source, unless they are there:
-    /// `normalize_coeffs_8bpc` of Pillow. Weights are never negative.
+    /// `normalize_coeffs_8bpc` of Pillow.
     fn take_from(&mut self, source: Range<usize>) {
         if self.part.source == source {
             return;
@@ -273,8 +310,9 @@ impl Filter {
             let centre = self.centre(target);
             let start = part.weights.len();
             part.weights.extend(here.clone().map(|pixel| {
-                let weight = self.triangle(pixel, centre) / total;
-                (weight * f64::from(1u32 << PRECISION_BITS) + 0.5) as u32
+                let weight = self.weight(pixel, centre) / total;
+                let half = if weight < 0.0 { -0.5 } else { 0.5 };
+                (weight * f64::from(1u32 << PRECISION_BITS) + half) as i32
             }));
             part.taps.push(Taps {
                 target,
@@ -298,7 +336,7 @@ fn add_up(
     part: &Part,
     source: &[u8],
     stride: usize,
-    open: &mut [u32],
+    open: &mut [i32],
     mut store: impl FnMut(usize, usize, &[u8; LANES]),
 ) {
     for taps in &part.taps {
@@ -311,22 +349,23 @@ fn add_up(
             taps.target % (open.len() / stride) * stride
         };
         for left in (0..stride).step_by(LANES) {
-            let mut sums = [1u32 << (PRECISION_BITS - 1); LANES];
+            let mut sums = [1i32 << (PRECISION_BITS - 1); LANES];
             if !taps.begins {
                 sums.copy_from_slice(&open[slot + left..][..LANES]);
             }
             for (row, &weight) in rows.chunks_exact(stride).zip(weights) {
                 let pixels = &row[left..][..LANES];
                 for (sum, &pixel) in sums.iter_mut().zip(pixels) {
-                    // 255 times weights that sum to some 2^22 stay below 2^32.
-                    *sum = sum.wrapping_add(weight.wrapping_mul(u32::from(pixel)));
+                    // 255 times weights of which those above 0 sum to less than
+                    // 1.3 times 2^22 stay below 2^31.
+                    *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(pixel)));
                 }
             }
             if taps.ends {
                 store(
                     taps.target,
                     left,
-                    &sums.map(|sum| (sum >> PRECISION_BITS).min(255) as u8),
+                    &sums.map(|sum| (sum >> PRECISION_BITS).clamp(0, 255) as u8),
                 );
             } else {
                 open[slot + left..][..LANES].copy_from_slice(&sums);
@@ -421,7 +460,7 @@ mod tests {
                 row_stride: width,
                 pixels: &pixels,
             };
-            let mut resizer = Resizer::new(224, 224);
+            let mut resizer = Resizer::new(224, 224, Kernel::Bicubic);
             let mut output = vec![0; 224 * 224];
             resizer.resize(image, 0, &mut output);
             assert!(output.iter().all(|level| *level == 100));
@@ -443,7 +482,10 @@ mod tests {
         let pixels: Vec<u8> = (0..300 * 200u32)
             .map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
-        for (width, height, channels) in [(300, 200, 1), (100, 200, 3)] {
+        for (width, height, channels, kernel) in [
+            (300, 200, 1, Kernel::Bilinear),
+            (100, 200, 3, Kernel::Bicubic),
+        ] {
             let image = ImageView {
                 width,
                 height,
@@ -451,7 +493,7 @@ mod tests {
                 row_stride: 300,
                 pixels: &pixels,
             };
-            let mut resizer = Resizer::new(45, 61);
+            let mut resizer = Resizer::new(45, 61, kernel);
             let (mut chosen, mut portable) = (vec![0; 45 * 61], vec![1; 45 * 61]);
             resizer.resize(image, channels - 1, &mut chosen);
             resizer.resize_portably(image, channels - 1, &mut portable);

@@ -1,6 +1,7 @@
 //! What to compute with: options of several commands.
 
 use clap::Args;
+use miette::{IntoDiagnostic, Result};
 use millsight_trainer::device::DeviceChoice;
 use millsight_trainer::machine::Machine;
 
@@ -37,5 +38,22 @@ impl MachineArgs {
         } else {
             batch_size
         }
+    }
+}
+
+/// How many threads read images.
+#[derive(Debug, Args)]
+pub struct ReaderArgs {
+    /// Threads that read and decode [default: all processors].
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+}
+
+impl ReaderArgs {
+    pub fn threads(&self) -> Result<rayon::ThreadPool> {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.workers.unwrap_or(Machine::cpu().workers).max(1))
+            .build()
+            .into_diagnostic()
     }
 }

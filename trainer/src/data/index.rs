@@ -1,5 +1,7 @@
 //! Folder tree -> table of tiles.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use image::{ExtendedColorType, ImageDecoder, ImageReader};
@@ -26,15 +28,22 @@ pub struct Index {
 ///
 /// Images may lie at any depth below the folder of their class. Files beside
 /// the class folders, hidden ones and those with other endings are skipped.
-/// Headers are decoded and all bytes hashed, on all cores.
+/// Headers are decoded and all bytes hashed, on all cores; whether the pixels
+/// can be decoded is for [`check`](super::check) to say.
 ///
 /// # Errors
-/// When the folder cannot be read, holds no images, or an image's header
-/// cannot be decoded.
+/// When the folder cannot be read or holds no images, or when headers of images
+/// cannot be decoded: then all of these files are named.
 pub fn folder(root: &Path) -> Result<Index, DataError> {
+    classes(root, root)
+}
+
+/// The same for a folder of classes below `root`, to which the paths are
+/// relative.
+pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
     let mut images: Vec<(String, PathBuf)> = Vec::new();
     let mut skipped = Vec::new();
-    for (path, is_folder) in children(root)? {
+    for (path, is_folder) in children(folder)? {
         if !is_folder {
             continue;
         }
@@ -45,13 +54,25 @@ pub fn folder(root: &Path) -> Result<Index, DataError> {
     }
     if images.is_empty() {
         return Err(DataError::NoImages {
-            path: root.to_path_buf(),
+            path: folder.to_path_buf(),
         });
     }
-    let mut rows = images
+    let described: Vec<_> = images
         .par_iter()
         .map(|(label, path)| describe(root, label, path))
-        .collect::<Result<Vec<Row>, DataError>>()?;
+        .collect();
+    let mut rows = Vec::with_capacity(described.len());
+    let mut broken = Vec::new();
+    for row in described {
+        match row {
+            Ok(row) => rows.push(row),
+            Err(DataError::Image { path, reason }) => broken.push((path, reason)),
+            Err(error) => return Err(error),
+        }
+    }
+    if !broken.is_empty() {
+        return Err(DataError::NotImages { files: broken });
+    }
     let classes = class_order(rows.iter().map(|row| row.label.as_str()));
     let position = |row: &Row| classes.iter().position(|class| *class == row.label);
     rows.sort_by(|a, b| (position(a), &a.path).cmp(&(position(b), &b.path)));
@@ -60,7 +81,7 @@ pub fn folder(root: &Path) -> Result<Index, DataError> {
 }
 
 /// The visible entries of a folder by name, each with whether it is a folder.
-fn children(folder: &Path) -> Result<Vec<(PathBuf, bool)>, DataError> {
+pub(super) fn children(folder: &Path) -> Result<Vec<(PathBuf, bool)>, DataError> {
     let mut children = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(DataError::io("read the folder", folder))? {
         let path = entry
@@ -95,7 +116,8 @@ fn collect(
     Ok(())
 }
 
-fn name(path: &Path) -> Result<String, DataError> {
+/// The last name of a path.
+pub(super) fn name(path: &Path) -> Result<String, DataError> {
     path.file_name()
         .and_then(|name| name.to_str())
         .map(str::to_owned)
@@ -111,30 +133,65 @@ fn is_image(path: &Path) -> bool {
 }
 
 fn describe(root: &Path, label: &str, path: &Path) -> Result<Row, DataError> {
-    let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
-    let unreadable = |reason: String| DataError::Image {
+    let header = Header::read(path).map_err(|reason| DataError::Image {
         path: path.to_path_buf(),
         reason,
-    };
-    let decoder = ImageReader::new(std::io::Cursor::new(&bytes))
-        .with_guessed_format()
-        .map_err(DataError::io("read", path))?
-        .into_decoder()
-        .map_err(|error| unreadable(error.to_string()))?;
-    let (width, height) = decoder.dimensions();
+    })?;
     let relative = path.strip_prefix(root).unwrap_or(path);
     let relative = relative
         .to_str()
         .ok_or_else(|| DataError::Name { path: path.into() })?;
+    let hash = sha256(path).map_err(DataError::io("read", path))?;
     Ok(Row {
         path: relative.replace(std::path::MAIN_SEPARATOR, "/"),
         label: label.to_owned(),
-        width: Some(width),
-        height: Some(height),
-        mode: Some(mode(decoder.original_color_type())),
-        sha256: Some(hex::encode(Sha256::digest(&bytes))),
+        width: Some(header.width),
+        height: Some(header.height),
+        mode: Some(header.mode),
+        sha256: Some(hex::encode(hash)),
         split: None,
     })
+}
+
+/// What an image file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Header {
+    /// Width in pixels.
+    pub(super) width: u32,
+    /// Height in pixels.
+    pub(super) height: u32,
+    /// Pixel format in Pillow's words.
+    pub(super) mode: String,
+}
+
+impl Header {
+    /// Reads the header of an image file; the error says what is wrong.
+    pub(super) fn read(path: &Path) -> Result<Self, String> {
+        let decoder = ImageReader::open(path)
+            .and_then(ImageReader::with_guessed_format)
+            .map_err(|error| error.to_string())?
+            .into_decoder()
+            .map_err(|error| error.to_string())?;
+        let (width, height) = decoder.dimensions();
+        Ok(Self {
+            width,
+            height,
+            mode: mode(decoder.original_color_type()),
+        })
+    }
+}
+
+/// Hash of a file's bytes, of which only some are in memory at a time.
+pub(super) fn sha256(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(&piece[..read]),
+        }
+    }
 }
 
 /// Pillow's word for a pixel format.
@@ -208,11 +265,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_image_is_named() {
+    fn files_that_are_no_images_are_named() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("cracks")).unwrap();
         std::fs::write(root.path().join("cracks/broken.png"), "not a PNG").unwrap();
+        std::fs::write(root.path().join("cracks/empty.png"), "").unwrap();
         let message = folder(root.path()).unwrap_err().to_string();
-        assert!(message.contains("broken.png"), "{message}");
+        assert!(message.starts_with("the headers of 2 "), "{message}");
+        assert!(message.contains("broken.png: "), "{message}");
+        assert!(message.contains("empty.png: "), "{message}");
+        assert!(message.contains("take them out"), "{message}");
     }
 }

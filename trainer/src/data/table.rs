@@ -20,7 +20,19 @@ use sha2::{Digest, Sha256};
 use super::DataError;
 
 /// The part of the data that a tile belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// The network learns from these.
@@ -144,6 +156,21 @@ impl Table {
             });
         }
         Ok(rows)
+    }
+
+    /// The columns with facts about the files, `width` to `sha256`, that are
+    /// absent or empty in all rows.
+    pub fn columns_without_values(&self) -> Vec<&'static str> {
+        let mut absent = vec!["width", "height", "mode", "sha256"];
+        for row in &self.rows {
+            absent.retain(|column| match *column {
+                "width" => row.width.is_none(),
+                "height" => row.height.is_none(),
+                "mode" => row.mode.is_none(),
+                _ => row.sha256.is_none(),
+            });
+        }
+        absent
     }
 
     /// The class names of all rows in [`class_order`].

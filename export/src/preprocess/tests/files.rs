@@ -77,18 +77,22 @@ fn bad_files_are_named_with_their_fault() {
     assert!(missing.to_string().contains("missing.png"), "{missing}");
 
     let image = GrayImage::from_raw(64, 64, noise(64 * 64)).unwrap();
-    let whole = fs::read(save(&folder, "whole.png", image)).unwrap();
-    let truncated = folder.path().join("truncated.png");
-    for length in [0, 4, 8, 20, 40, whole.len() / 2, whole.len() - 20] {
-        fs::write(&truncated, &whole[..length]).unwrap();
-        let error = error(&truncated);
-        assert!(
-            matches!(error, LoadImageError::Decode { .. }),
-            "{length}: {error}"
-        );
-        assert!(error.to_string().contains("truncated.png"), "{error}");
-        assert!(error.to_string().contains("cut off"), "{error}");
+    for name in ["whole.png", "whole.jpg", "whole.tiff", "whole.bmp"] {
+        let whole = fs::read(save(&folder, name, image.clone())).unwrap();
+        let truncated = folder.path().join(format!("truncated-{name}"));
+        for length in [20, whole.len() / 2, whole.len() - 20] {
+            fs::write(&truncated, &whole[..length]).unwrap();
+            let error = error(&truncated);
+            assert!(
+                matches!(error, LoadImageError::Truncated { .. }),
+                "{name} {length}: {error}"
+            );
+            assert!(error.to_string().contains(name), "{error}");
+        }
     }
+    let empty = folder.path().join("empty.png");
+    fs::write(&empty, "").unwrap();
+    assert!(matches!(error(&empty), LoadImageError::Truncated { .. }));
 
     let text = folder.path().join("text.png");
     fs::write(&text, "not an image").unwrap();

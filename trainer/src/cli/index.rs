@@ -1,0 +1,75 @@
+//! `index`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use miette::{IntoDiagnostic, Result};
+use millsight_export::output;
+use millsight_trainer::data::index;
+use millsight_trainer::data::split_folders;
+use millsight_trainer::data::table::{self, class_order};
+use serde_json::json;
+
+/// List the images of a folder in a table.
+///
+/// Each sub-folder of FOLDER is a class, and the images at any depth below it
+/// belong to that class. The table is CSV with the columns path (relative to
+/// FOLDER), label, width, height, mode (pixel format in Pillow's words) and
+/// sha256. PNG, JPEG, TIFF and BMP are known by their endings.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  millsight-train index steel
+  millsight-train index steel --out tables/steel.csv --json")]
+pub struct IndexArgs {
+    /// Folder with one sub-folder for each class.
+    folder: PathBuf,
+    /// Table to write [default: FOLDER/index.csv].
+    #[arg(short, long, value_name = "CSV")]
+    out: Option<PathBuf>,
+    /// Print one line of JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+impl IndexArgs {
+    pub fn run(&self) -> Result<()> {
+        let found = index::folder(&self.folder).into_diagnostic()?;
+        let out = self
+            .out
+            .clone()
+            .unwrap_or_else(|| self.folder.join("index.csv"));
+        table::write(&out, &found.rows).into_diagnostic()?;
+        for path in &found.skipped {
+            eprintln!("left out: {} is not an image by its ending", path.display());
+        }
+        let classes = class_order(found.rows.iter().map(|row| row.label.as_str()));
+        if split_folders::are_parts(&classes) {
+            eprintln!(
+                "the classes are named like the parts of a split: \
+                 `millsight-train split-from-folders {}` takes them for parts",
+                self.folder.display()
+            );
+        }
+        let count = |class: &String| found.rows.iter().filter(|row| row.label == *class).count();
+        if self.json {
+            let classes: serde_json::Map<_, _> = classes
+                .iter()
+                .map(|class| (class.clone(), json!(count(class))))
+                .collect();
+            let tiles = found.rows.len();
+            let skipped = found.skipped.len();
+            output::line(
+                json!({"table": out, "tiles": tiles, "classes": classes, "skipped": skipped}),
+            )?;
+            return Ok(());
+        }
+        output::write(|text| {
+            for class in &classes {
+                writeln!(text, "{:>7}  {class}", count(class))?;
+            }
+            writeln!(text, "{:>7}  in {}", found.rows.len(), out.display())
+        })?;
+        Ok(())
+    }
+}
