@@ -19,7 +19,7 @@ fn checkpoints_hold_the_weights_of_their_case() {
             let files = case.manifest.files.keys();
             for file in files.filter(|name| name.ends_with(".pth")) {
                 let path = case.folder.join(file);
-                if !path.exists() && !golden::is_elsewhere() {
+                if !path.exists() {
                     continue;
                 }
                 let backbone = Backbone::open(&path).unwrap();

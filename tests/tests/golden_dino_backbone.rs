@@ -19,7 +19,7 @@ fn a_network_on_the_teacher_equals_dino() {
         let teacher = teacher(&case);
         for entry in case.expected() {
             let name = entry.name.as_str();
-            // Stochastic depth, which only learning networks have.
+            // Stochastic depth belongs to DINO's training and its tests.
             if name == "droppath_cls" {
                 continue;
             }

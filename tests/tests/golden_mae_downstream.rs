@@ -4,6 +4,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::graph::{Pooling, VitSpec};
+use millsight_tests::golden::mae::Kind;
 use millsight_tests::golden::{self, GoldenCase};
 use millsight_trainer::model::parameters::to_vec;
 use millsight_trainer::model::vit::Vit;
@@ -12,24 +13,26 @@ use millsight_trainer::weights::initialise::fit;
 use millsight_trainer::weights::layouts::Layout;
 use millsight_trainer::weights::positions::resample;
 
-/// The weights that all cases of MAE share.
-const ENCODER: &str = "mae/weights/weights.safetensors";
-
 /// Poolings by the end of the names of what they give.
 const POOLINGS: [(&str, Pooling); 2] = [("gp0", Pooling::ClassToken), ("gp1", Pooling::Mean)];
 
 #[test]
 fn a_classifier_on_the_encoder_equals_mae() {
     let mut problems = Vec::new();
-    for case in golden::cases("mae/downstream_vit") {
-        let encoder = Backbone::open(&golden::folder().join(ENCODER)).unwrap();
+    let all = golden::cases("mae");
+    let of_kind = |kind| all.iter().filter(move |case| Kind::of(case) == kind);
+    for case in of_kind(Kind::Classifier) {
+        let shared = of_kind(Kind::Weights)
+            .next()
+            .expect("the encoder's weights");
+        let encoder = Backbone::open(&shared.folder.join("weights.safetensors")).unwrap();
         assert_eq!(encoder.layout, Layout::Mae);
         let outputs =
-            POOLINGS.map(|(end, pooling)| (end, Outputs::of(&case, &encoder, end, pooling)));
+            POOLINGS.map(|(end, pooling)| (end, Outputs::of(case, &encoder, end, pooling)));
         for entry in case.expected() {
             let name = entry.name.as_str();
             if let Some(size) = name.strip_prefix("interp_out_") {
-                let got = resampled(&case, &encoder, size);
+                let got = resampled(case, &encoder, size);
                 problems.extend(case.check(name, &got).err());
                 continue;
             }
