@@ -36,6 +36,7 @@ fn a_classifier_on_the_encoder_equals_mae() {
                 problems.extend(case.check(name, &got).err());
                 continue;
             }
+            // The batch normalisation of the linear probe belongs to its tests.
             if name.starts_with("linprobe_bn_") {
                 continue;
             }
