@@ -79,17 +79,11 @@ impl Setting {
 
     /// Loss and gradients as a step of training computes them.
     fn gradients(&self, network: &Mae, step: usize, device: &Device) -> (f64, Gradients) {
-        let first = (0..self.count()).step_by(SHARD);
-        let shards: Vec<_> = first
-            .map(|first| first..(first + SHARD).min(self.count()))
-            .collect();
-        let masks: Vec<Masks> = shards
-            .iter()
-            .map(|shard| self.masks[step].of(shard.clone()))
-            .collect();
+        let masks = self.masks[step].shards(SHARD);
         let workers = Workers::new(2).unwrap();
         mae::gradients(network, &workers, &masks, self.normalised, |shard| {
-            self.images(shards[shard].clone(), device)
+            let first = shard * SHARD;
+            self.images(first..(first + SHARD).min(self.count()), device)
         })
         .unwrap()
     }

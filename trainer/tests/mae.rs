@@ -294,6 +294,15 @@ fn a_classifier_begins_with_the_backbone() {
 }
 
 #[test]
+fn one_folder_of_tiles_without_labels_is_enough() {
+    let data = tiles::folder(&[("unlabelled", 20)], 32);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let run = run(&out.path().join("run"), &config(data.path(), 1), machine(2));
+    assert!(run.backbone().exists());
+}
+
+#[test]
 fn errors_name_what_is_wrong() {
     let data = data();
     let out = tempfile::tempdir().unwrap();

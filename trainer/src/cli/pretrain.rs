@@ -31,6 +31,10 @@ use super::progress::TrainingProgress;
 /// The run becomes a folder like that of `train`. What it is for is
 /// backbone.safetensors, the network without a head and with timm's names,
 /// with which `train --init` begins.
+///
+/// Tiles that nobody has labelled can take part: `index` wants them in one
+/// sub-folder of any name beside those of the classes, or in one alone. Such a
+/// table is for pretraining only.
 #[derive(Debug, Args)]
 #[command(
     subcommand_negates_reqs = true,

@@ -196,22 +196,21 @@ impl<'a> Pretraining<'a> {
         })
     }
 
-    /// The mask of one tile, from random numbers of its own.
-    fn order(&self, stream: Stream, number: u64) -> Vec<usize> {
-        let visible = masking::visible(self.config.network.patches(), self.recipe.mask_ratio);
-        let mut random = generator(self.config.seed, stream, number);
-        let grid = self.spec.grid();
-        self.recipe.masking.order(grid, visible, &mut random)
+    /// The masks of some tiles, each from random numbers of its own.
+    fn masks(&self, stream: Stream, numbers: impl Iterator<Item = u64>) -> Masks {
+        let (recipe, grid) = (self.recipe, self.spec.grid());
+        let visible = masking::visible(grid[0] * grid[1], recipe.mask_ratio);
+        let order = |number| {
+            let mut random = generator(self.config.seed, stream, number);
+            recipe.masking.order(grid, visible, &mut random)
+        };
+        Masks::new(numbers.map(order).collect(), visible)
     }
 
-    /// The masks of some tiles, cut into shards.
-    fn masks(&self, stream: Stream, numbers: &[u64]) -> Vec<Masks> {
-        let visible = masking::visible(self.config.network.patches(), self.recipe.mask_ratio);
-        let masks = |shard: &[u64]| {
-            let order = |&number: &u64| self.order(stream, number);
-            Masks::new(shard.iter().map(order).collect(), visible)
-        };
-        numbers.chunks(self.config.shard_size).map(masks).collect()
+    /// The masks of tiles of the validation part, the same in every epoch.
+    fn validation_masks(&self, tiles: &[usize]) -> Masks {
+        let numbers = tiles.iter().map(|&tile| tile as u64);
+        self.masks(Stream::ValidationMask, numbers)
     }
 
     fn images(&self, levels: &[u8], device: &Device) -> Tensor<4> {
@@ -225,8 +224,7 @@ impl<'a> Pretraining<'a> {
         )
     }
 
-    /// Mean loss on the validation part. The mask of a tile is the same in
-    /// every epoch.
+    /// Mean loss on the validation part.
     fn validate(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<f64, TrainError> {
         let network = self.network.valid();
         let all: Vec<usize> = (0..self.val.len()).collect();
@@ -245,8 +243,8 @@ impl<'a> Pretraining<'a> {
         let size = self.config.shard_size * self.val.form.bytes();
         let mut sum = 0.0;
         batches::for_each(pass, &self.loaders, |batch| -> Result<(), TrainError> {
-            let numbers: Vec<u64> = batch.tiles.iter().map(|&tile| tile as u64).collect();
-            let masks = self.masks(Stream::ValidationMask, &numbers);
+            let masks = self.validation_masks(&batch.tiles);
+            let masks = masks.shards(self.config.shard_size);
             let levels: Vec<&[u8]> = batch.views[0].chunks(size).collect();
             let loss = |shard: usize| {
                 let images = self.images(levels[shard], &self.device);
@@ -282,13 +280,11 @@ impl<'a> Pretraining<'a> {
         for &tile in &tiles {
             levels.extend_from_slice(&self.val.tile(tile)?);
         }
-        let order = |&tile: &usize| self.order(Stream::ValidationMask, tile as u64);
-        let visible = masking::visible(self.config.network.patches(), self.recipe.mask_ratio);
         pictures::write(
             &self.run.picture(epoch),
             &self.network.valid(),
             self.images(&levels, &self.device),
-            &Masks::new(tiles.iter().map(order).collect(), visible),
+            &self.validation_masks(&tiles),
             self.recipe.normalise_patches,
             &self.config.preprocessing,
         )
@@ -311,16 +307,15 @@ impl training::Method for Pretraining<'_> {
             .learning_rate
             .after(progress, self.config.epochs);
         let first = (moment.step * self.config.batch_size) as u64;
-        let numbers: Vec<u64> = (first..first + batch.tiles.len() as u64)
-            .map(|place| (moment.epoch as u64) << 32 | place)
-            .collect();
-        let masks = self.masks(Stream::Mask, &numbers);
+        let places = first..first + batch.tiles.len() as u64;
+        let numbers = places.map(|place| (moment.epoch as u64) << 32 | place);
+        let masks = self.masks(Stream::Mask, numbers);
         let size = self.config.shard_size * self.train.form.bytes();
         let levels: Vec<&[u8]> = batch.views[0].chunks(size).collect();
         let (loss, gradients) = gradients(
             &self.network,
             &self.workers,
-            &masks,
+            &masks.shards(self.config.shard_size),
             self.recipe.normalise_patches,
             |shard| self.images(levels[shard], &self.training_device),
         )?;

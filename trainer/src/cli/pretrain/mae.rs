@@ -17,6 +17,9 @@ use super::{Recipe, RunArgs};
 /// others, and a smaller decoder predicts the pixels of those removed (He et
 /// al., 2022). The decoder is left out of backbone.safetensors.
 ///
+/// Positions are sines and cosines, or those of the file of --init; they are
+/// not learnt.
+///
 /// Pictures show some tiles of the validation part, what the network sees of
 /// them, and what it fills in (pictures/epoch-NNNN.png).
 ///
@@ -81,7 +84,9 @@ struct MethodArgs {
     /// [default: two thirds of the width, in whole heads of 32].
     #[arg(long, value_name = "WIDTH")]
     decoder_width: Option<usize>,
-    /// Blocks of the decoder [default: two thirds of the depth].
+    /// Blocks of the decoder. One block makes a step twice as fast and is as
+    /// good for fine-tuning, but worse for probing (table 1 of the paper)
+    /// [default: two thirds of the depth].
     #[arg(long, value_name = "DEPTH")]
     decoder_depth: Option<usize>,
     /// Attention heads of the decoder [default: its width in heads of 32].

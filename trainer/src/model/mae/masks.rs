@@ -48,12 +48,13 @@ impl Masks {
         self.orders.len()
     }
 
-    /// The masks of some of the images.
-    pub fn of(&self, images: Range<usize>) -> Self {
-        Self {
-            orders: self.orders[images].to_vec(),
+    /// The masks of each `size` images; the last ones may be fewer.
+    pub fn shards(&self, size: usize) -> Vec<Self> {
+        let shard = |orders: &[Vec<usize>]| Self {
+            orders: orders.to_vec(),
             ..*self
-        }
+        };
+        self.orders.chunks(size).map(shard).collect()
     }
 
     /// Of each image and patch whether it is removed, image by image.
@@ -139,7 +140,8 @@ mod tests {
         );
         assert_eq!(masks.ranks(), [[1, 2, 0], [2, 0, 1]]);
         assert_eq!(masks.removed(), [true, true, false, true, false, true]);
-        assert_eq!(masks.of(1..2), Masks::new(vec![vec![1, 2, 0]], 1));
+        let one = |order: [usize; 3]| Masks::new(vec![order.to_vec()], 1);
+        assert_eq!(masks.shards(1), [one([2, 0, 1]), one([1, 2, 0])]);
     }
 
     #[test]
