@@ -65,7 +65,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
 fn recipe(config: &mut RunConfig) -> &mut FinetuneConfig {
     match &mut config.method {
         Method::Finetune(recipe) => recipe,
-        Method::Mae(_) => panic!("not a run of `train`"),
+        _ => panic!("not a run of `train`"),
     }
 }
 

@@ -162,7 +162,12 @@ mod tests {
     fn each_gradient_may_be_clipped_by_itself() {
         let device = Device::flex();
         let tensor = |values: [f32; 2]| Some(Tensor::<1>::from_floats(values, &device));
-        let mut gradients = vec![tensor([3.0, 4.0]), None, tensor([0.0, 0.5]), tensor([0.0; 2])];
+        let mut gradients = vec![
+            tensor([3.0, 4.0]),
+            None,
+            tensor([0.0, 0.5]),
+            tensor([0.0; 2]),
+        ];
         let norms = clip_each(&mut gradients, 1.0);
         let values = |gradients: &Gradients| -> Vec<Option<Vec<f32>>> {
             let read = |gradient: &Tensor<1>| gradient.clone().try_into_vec_as::<f32>().unwrap();

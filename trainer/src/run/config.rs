@@ -12,6 +12,7 @@ use crate::data::augment::Augmentation;
 use crate::data::tiles::Colour;
 use crate::model::mae::DecoderSpec;
 use crate::optimise::adamw::AdamWConfig;
+use crate::pretext::dino::config::DinoConfig;
 use crate::pretext::mae::rate::LearningRate;
 use crate::pretext::masking::Masking;
 use crate::weights::backbone::Backbone;
@@ -65,6 +66,8 @@ pub enum Method {
     Finetune(FinetuneConfig),
     /// A masked autoencoder learns to fill in removed patches.
     Mae(MaeConfig),
+    /// A student learns from crops to predict a teacher that follows it.
+    Dino(DinoConfig),
 }
 
 impl Method {
@@ -72,7 +75,7 @@ impl Method {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Finetune(_) => "train",
-            Self::Mae(_) => "pretrain",
+            Self::Mae(_) | Self::Dino(_) => "pretrain",
         }
     }
 }

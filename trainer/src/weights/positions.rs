@@ -67,8 +67,7 @@ pub fn matrix(from: [usize; 2], to: [usize; 2], convention: Convention) -> Vec<f
         for (source_row, row_weight) in row {
             for (source_column, column_weight) in column {
                 // Beyond the border several taps meet in one source.
-                target[source_row * from[1] + source_column] +=
-                    (row_weight * column_weight) as f32;
+                target[source_row * from[1] + source_column] += (row_weight * column_weight) as f32;
             }
         }
     }
