@@ -51,6 +51,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
             final_learning_rate: 0.0,
             warmup_epochs: 1.0,
             clip_gradient_norm: Some(1.0),
+            drop_path: 0.0,
             class_weighting: ClassWeighting::Inverse,
             balanced_sampling: false,
             augmentations: Vec::new(),
@@ -159,6 +160,7 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 2);
     recipe(&mut config).balanced_sampling = true;
+    recipe(&mut config).drop_path = 0.5;
     let one = run(&out.path().join("one"), &config, machine(1));
     let three = run(
         &out.path().join("three"),
@@ -172,6 +174,12 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
     assert_eq!(
         std::fs::read(one.last()).unwrap(),
         std::fs::read(three.last()).unwrap()
+    );
+    recipe(&mut config).drop_path = 0.0;
+    let kept = run(&out.path().join("kept"), &config, machine(2));
+    assert_ne!(
+        std::fs::read(one.last()).unwrap(),
+        std::fs::read(kept.last()).unwrap()
     );
     config.seed += 1;
     let other = run(&out.path().join("other"), &config, machine(2));
@@ -209,6 +217,10 @@ fn errors_name_what_is_wrong() {
     let mut rate = good.clone();
     recipe(&mut rate).learning_rate = 0.0;
     assert!(fails("rate", &rate).contains("--learning-rate"));
+
+    let mut dropping = good.clone();
+    recipe(&mut dropping).drop_path = 1.0;
+    assert!(fails("dropping", &dropping).contains("--drop-path"));
 
     let mut wild = good.clone();
     recipe(&mut wild).learning_rate = 1e30;

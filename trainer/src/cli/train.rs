@@ -116,6 +116,10 @@ struct RecipeArgs {
     /// Largest norm of the gradients of a step; 0 for no limit.
     #[arg(long, default_value_t = 1.0)]
     clip_gradient_norm: f64,
+    /// Rate at which the last block is left out for a tile (stochastic depth),
+    /// below 1; that of the blocks before it rises linearly from 0.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    drop_path: f64,
     /// Weights of the classes in the loss.
     #[arg(long, default_value = "inverse")]
     class_weights: ClassWeighting,
@@ -235,6 +239,7 @@ impl TrainArgs {
                 warmup_epochs: recipe.warmup_epochs,
                 clip_gradient_norm: (recipe.clip_gradient_norm != 0.0)
                     .then_some(recipe.clip_gradient_norm),
+                drop_path: recipe.drop_path,
                 class_weighting: recipe.class_weights,
                 balanced_sampling: recipe.balanced_sampling,
                 augmentations,

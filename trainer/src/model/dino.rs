@@ -110,7 +110,8 @@ pub struct DinoNetwork {
 
 impl DinoNetwork {
     /// A network filled from weights with the official names, `backbone.NAME`
-    /// and `head.NAME`. `backbone` must be without a head of its own.
+    /// and `head.NAME`. The backbone has no head of its own, whatever
+    /// `backbone` says of classes.
     ///
     /// On a device with autodiff every parameter requires a gradient, except
     /// for the lengths of a last layer that keeps them.
@@ -124,8 +125,12 @@ impl DinoNetwork {
         weights: &NamedArrays,
         device: &Device,
     ) -> Result<Self, ModelError> {
+        let backbone = VitSpec {
+            classes: 0,
+            ..backbone.clone()
+        };
         let network = Self {
-            backbone: Vit::of_zeros(backbone, device)?,
+            backbone: Vit::of_zeros(&backbone, device)?,
             head: Head::of_zeros(head, backbone.width, device),
         };
         parameters::fill(network, weights)

@@ -92,6 +92,9 @@ pub struct FinetuneConfig {
     pub warmup_epochs: f64,
     /// Largest norm of the gradients; larger ones are scaled down.
     pub clip_gradient_norm: Option<f64>,
+    /// Rate at which the last block is dropped (stochastic depth); that of the
+    /// blocks before it rises linearly from 0.
+    pub drop_path: f64,
     /// Weights of the classes in the loss.
     pub class_weighting: ClassWeighting,
     /// Whether each class is drawn equally often.
@@ -142,6 +145,18 @@ pub(crate) fn positive(name: &'static str, value: f64) -> Result<(), TrainError>
     Err(TrainError::Setting {
         name,
         range: "above 0",
+        got: value.to_string(),
+    })
+}
+
+/// Refuses a share of which something must be left: 0 or above, below 1.
+pub(crate) fn below_one(name: &'static str, value: f64) -> Result<(), TrainError> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        name,
+        range: "0 or above, and below 1",
         got: value.to_string(),
     })
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 use crate::model::dino::HeadSpec;
 use crate::optimise::schedule::{CosineSchedule, TemperatureSchedule};
-use crate::run::config::{RunConfig, not_negative, positive};
+use crate::run::config::{RunConfig, below_one, not_negative, positive};
 use crate::training::Moment;
 
 /// How a backbone learns with DINO. Weight decay begins with that of the run's
@@ -146,9 +146,7 @@ impl DinoConfig {
             ("--centre-momentum", self.centre_momentum),
             ("--drop-path", self.drop_path),
         ] {
-            if !(0.0..1.0).contains(&share) {
-                return Err(refused(name, "0 or above and below 1", share));
-            }
+            below_one(name, share)?;
         }
         let within_the_run = "from 0 to the number of --epochs";
         if !(0.0..=config.epochs as f64).contains(&self.warmup_epochs) {
