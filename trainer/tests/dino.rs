@@ -149,10 +149,8 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
         figures(&resumed.log().records().unwrap())
     );
     for file in [RunFolder::last, RunFolder::backbone] {
-        assert_eq!(
-            std::fs::read(file(&whole)).unwrap(),
-            std::fs::read(file(&resumed)).unwrap()
-        );
+        let same = std::fs::read(file(&whole)).unwrap() == std::fs::read(file(&resumed)).unwrap();
+        assert!(same, "{}", file(&whole).display());
     }
 }
 
@@ -167,12 +165,12 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
         std::fs::read(run.last()).unwrap()
     };
     let one = bytes("one", &config, 1);
-    assert_eq!(one, bytes("three", &config, 3));
+    assert!(one == bytes("three", &config, 3));
     recipe(&mut config).drop_path = 0.0;
-    assert_ne!(one, bytes("whole", &config, 2));
+    assert!(one != bytes("whole", &config, 2));
     recipe(&mut config).drop_path = 0.5;
     config.seed += 1;
-    assert_ne!(one, bytes("other", &config, 2));
+    assert!(one != bytes("other", &config, 2));
 }
 
 #[test]
@@ -194,8 +192,16 @@ fn the_last_layer_is_frozen_in_the_first_epoch() {
         format!("student.{directions}"),
         format!("teacher.{directions}"),
     );
-    assert_eq!(data(0, &student), data(0, &teacher));
-    assert_ne!(data(1, &student), data(1, &teacher));
+    let apart = |epoch: usize| {
+        let pairs = data(epoch, &student).iter().zip(data(epoch, &teacher));
+        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    assert!(
+        apart(0) < 1e-6 && apart(1) > 1e-5,
+        "{} {}",
+        apart(0),
+        apart(1)
+    );
     let steps = [directions, "head.mlp.0.weight"];
     let steps = steps.map(|name| [0, 1].map(|epoch| data(epoch, &format!("step.{name}"))[0]));
     assert_eq!(steps, [[0.0, 3.0], [3.0, 6.0]]);
@@ -254,7 +260,7 @@ fn a_classifier_begins_with_the_teacher_and_the_other_way_round() {
     let checkpoint = NamedArrays::load(&pretrained.last()).unwrap();
     for (name, array) in backbone.iter() {
         let teacher = checkpoint.require(&format!("teacher.backbone.{name}"));
-        assert_eq!(array, teacher.unwrap(), "{name}");
+        assert!(array == teacher.unwrap(), "{name}");
     }
     let tuning = RunConfig {
         initial_weights: Some(InitialWeights::of(&pretrained.backbone()).unwrap()),

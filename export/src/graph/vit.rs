@@ -62,6 +62,14 @@ impl VitSpec {
         (self.image_height / self.patch) * (self.image_width / self.patch)
     }
 
+    /// The same network without its head.
+    pub fn backbone(&self) -> Self {
+        Self {
+            classes: 0,
+            ..self.clone()
+        }
+    }
+
     /// Name and shape of every parameter, in timm's order.
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
         let width = self.width;

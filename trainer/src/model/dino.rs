@@ -31,6 +31,31 @@ pub struct HeadSpec {
     pub norm_last_layer: bool,
 }
 
+impl HeadSpec {
+    /// Name and shape of every parameter of a head for features of `width`.
+    pub fn parameters(&self, width: usize) -> Vec<(String, Vec<usize>)> {
+        let layers = [
+            ("mlp.0", self.hidden, width),
+            ("mlp.2", self.hidden, self.hidden),
+            ("mlp.4", self.bottleneck, self.hidden),
+        ];
+        let linear = |(name, outputs, inputs): (&str, usize, usize)| {
+            [
+                (format!("{name}.weight"), vec![outputs, inputs]),
+                (format!("{name}.bias"), vec![outputs]),
+            ]
+        };
+        let last = [
+            ("last_layer.weight_g".to_owned(), vec![self.outputs, 1]),
+            (
+                "last_layer.weight_v".to_owned(),
+                vec![self.outputs, self.bottleneck],
+            ),
+        ];
+        layers.into_iter().flat_map(linear).chain(last).collect()
+    }
+}
+
 /// Feature -> outputs.
 #[derive(Module, Debug)]
 pub struct Head {
@@ -125,12 +150,8 @@ impl DinoNetwork {
         weights: &NamedArrays,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let backbone = VitSpec {
-            classes: 0,
-            ..backbone.clone()
-        };
         let network = Self {
-            backbone: Vit::of_zeros(&backbone, device)?,
+            backbone: Vit::of_zeros(&backbone.backbone(), device)?,
             head: Head::of_zeros(head, backbone.width, device),
         };
         parameters::fill(network, weights)
@@ -159,27 +180,22 @@ impl DinoNetwork {
 /// Never in practice: shapes and numbers of elements agree.
 pub fn initial_head(spec: &HeadSpec, width: usize, seed: u64) -> Result<NamedArrays, ModelError> {
     let mut random = generator(seed, Stream::PretrainingHead, 0);
-    let mut weights = NamedArrays::new();
-    let layers = [
-        ("mlp.0", width, spec.hidden),
-        ("mlp.2", spec.hidden, spec.hidden),
-        ("mlp.4", spec.hidden, spec.bottleneck),
-    ];
-    for (name, inputs, outputs) in layers {
-        let mut normal = || random.sample::<f32, _>(StandardNormal) * 0.02;
-        let weight = (0..inputs * outputs).map(|_| normal()).collect();
-        weights.insert(format!("{name}.weight"), [outputs, inputs], weight)?;
-        weights.insert(format!("{name}.bias"), [outputs], vec![0.0; outputs])?;
-    }
     let bound = (1.0 / spec.bottleneck as f32).sqrt();
-    let mut uniform = || random.random_range(-bound..=bound);
-    let directions = (0..spec.outputs * spec.bottleneck)
-        .map(|_| uniform())
-        .collect();
-    let shape = [spec.outputs, spec.bottleneck];
-    weights.insert("last_layer.weight_v", shape, directions)?;
-    let lengths = vec![1.0; spec.outputs];
-    weights.insert("last_layer.weight_g", [spec.outputs, 1], lengths)?;
+    let mut weights = NamedArrays::new();
+    for (name, shape) in spec.parameters(width) {
+        let count = shape.iter().product();
+        let data = match name.as_str() {
+            "last_layer.weight_g" => vec![1.0; count],
+            "last_layer.weight_v" => (0..count)
+                .map(|_| random.random_range(-bound..=bound))
+                .collect(),
+            name if name.ends_with(".bias") => vec![0.0; count],
+            _ => (0..count)
+                .map(|_| random.sample::<f32, _>(StandardNormal) * 0.02)
+                .collect(),
+        };
+        weights.insert(name, shape, data)?;
+    }
     Ok(weights)
 }
 
@@ -228,5 +244,6 @@ mod tests {
         assert_eq!(outputs.len(), 400);
         assert!(outputs.iter().all(|cosine| cosine.abs() <= 1.0));
         assert!(outputs.iter().any(|cosine| cosine.abs() > 0.1));
+        assert_eq!(parameters::shapes(&head), SPEC.parameters(10));
     }
 }

@@ -14,7 +14,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
 use super::backbone;
@@ -99,7 +98,7 @@ fn initial_weights(
     resumed: bool,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<NamedArrays, TrainError> {
-    let network = backbone_of(&config.network);
+    let network = config.network.backbone();
     let mut own = initial::vit(&network, config.layer_scale, config.seed)?;
     if !resumed {
         backbone::begin(&mut own, config, observe)?;
@@ -109,14 +108,6 @@ fn initial_weights(
     add_section(&mut weights, "head.", head)?;
     add_section(&mut weights, "backbone.", own)?;
     Ok(weights)
-}
-
-/// A network without its head.
-pub(crate) fn backbone_of(network: &VitSpec) -> VitSpec {
-    VitSpec {
-        classes: 0,
-        ..network.clone()
-    }
 }
 
 /// Everything that a step needs.

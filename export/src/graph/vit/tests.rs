@@ -107,10 +107,7 @@ fn the_folded_form_equals_the_normalised_one() {
 
 #[test]
 fn a_backbone_without_a_head_has_no_graph() {
-    let spec = VitSpec {
-        classes: 0,
-        ..spec(Pooling::ClassToken)
-    };
+    let spec = spec(Pooling::ClassToken).backbone();
     assert!(spec.check().is_ok());
     let weights = weights(&spec);
     assert!(weights.get("head.weight").is_none());

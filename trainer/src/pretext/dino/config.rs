@@ -96,7 +96,7 @@ impl DinoConfig {
     ///
     /// # Errors
     /// With the option's name.
-    pub(super) fn check(&self, config: &RunConfig) -> Result<(), TrainError> {
+    pub fn check(&self, config: &RunConfig) -> Result<(), TrainError> {
         config.check()?;
         let patch = config.network.patch;
         if self.local_size == 0 || !self.local_size.is_multiple_of(patch) {
