@@ -257,6 +257,7 @@ fn a_classifier_begins_with_the_backbone() {
             final_learning_rate: 0.0,
             warmup_epochs: 0.0,
             clip_gradient_norm: None,
+            drop_path: 0.0,
             class_weighting: ClassWeighting::None,
             balanced_sampling: false,
             augmentations: Vec::new(),

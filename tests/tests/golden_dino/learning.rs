@@ -215,7 +215,7 @@ fn check_scalars(
                     serde_json::from_value(value).unwrap();
                 let decays = setup.config.optimiser.decays;
                 for (name, shape) in names {
-                    let group = match decays.apply_to(name, shape.len()) {
+                    let group = match decays.applies(name, shape.len()) {
                         true => "regularised",
                         false => "not_regularised",
                     };

@@ -104,7 +104,7 @@ impl Setup {
             batch_size: size("batch"),
             optimiser: AdamWConfig {
                 weight_decay: decay.base,
-                decays: Decays::Multidimensional,
+                decays: Decays::NotVectors,
                 ..AdamWConfig::default()
             },
             method: Method::Dino(recipe),

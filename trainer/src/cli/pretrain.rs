@@ -1,5 +1,6 @@
 //! `pretrain`.
 
+mod dino;
 mod mae;
 
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ use super::progress::TrainingProgress;
     after_help = "\
 Examples:
   millsight-train pretrain mae steel/split.csv --out runs/mae
+  millsight-train pretrain dino steel/split.csv --out runs/dino
   millsight-train pretrain --resume runs/mae
   millsight-train train steel/split.csv --out runs/tuned \\
     --init runs/mae/backbone.safetensors"
@@ -59,12 +61,14 @@ pub struct PretrainArgs {
 #[derive(Debug, Subcommand)]
 enum PretrainMethod {
     Mae(Box<mae::MaeArgs>),
+    Dino(Box<dino::DinoArgs>),
 }
 
 impl PretrainArgs {
     pub fn run(&self) -> Result<()> {
         match (&self.method, &self.resume) {
             (Some(PretrainMethod::Mae(args)), _) => args.run(),
+            (Some(PretrainMethod::Dino(args)), _) => args.run(),
             (None, Some(resume)) => {
                 let machine = self.machine.machine();
                 machine.device.open().into_diagnostic()?;
@@ -192,6 +196,7 @@ fn go(run: &RunFolder, config: &RunConfig, machine: Machine, json: bool) -> Resu
     let observe = |event: Event<'_>| progress.observe(event);
     match &config.method {
         Method::Mae(_) => pretext::mae::train(run, config, machine, observe),
+        Method::Dino(_) => pretext::dino::train(run, config, machine, observe),
         Method::Finetune(_) => Err(TrainError::OtherMethod {
             path: run.path().to_path_buf(),
             command: config.method.command(),
@@ -210,13 +215,19 @@ fn go(run: &RunFolder, config: &RunConfig, machine: Machine, json: bool) -> Resu
             "figures": figures,
         }))?;
     } else {
-        let figure = |name: &str| figures.and_then(|figures| figures.get(name)).copied();
-        let loss = figure("val_loss").map(|loss| format!(", validation loss {loss:.4}"));
+        let figure = |(name, spoken): (&str, &str)| {
+            let value = figures.and_then(|figures| figures.get(name))?;
+            Some(format!(", {spoken} {value:.4}"))
+        };
+        let shown = [
+            ("val_loss", "validation loss"),
+            ("knn_accuracy", "k-NN accuracy"),
+        ];
         output::line(format_args!(
             "{} after {} epochs{}",
             backbone.display(),
             records.len(),
-            loss.unwrap_or_default()
+            shown.into_iter().filter_map(figure).collect::<String>()
         ))?;
     }
     Ok(())

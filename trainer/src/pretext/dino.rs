@@ -49,7 +49,7 @@ pub mod views;
 pub fn optimiser(weight_decay: f64) -> AdamWConfig {
     AdamWConfig {
         weight_decay,
-        decays: Decays::Multidimensional,
+        decays: Decays::NotVectors,
         ..AdamWConfig::default()
     }
 }
@@ -68,9 +68,9 @@ pub fn train(
     mut observe: impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
     let Method::Dino(recipe) = &config.method else {
-        return Err(TrainError::OtherCommand {
+        return Err(TrainError::OtherMethod {
             path: run.path().to_path_buf(),
-            begun_by: config.method.command(),
+            command: config.method.command(),
         });
     };
     recipe.check(config)?;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::data::augment::Augmentation;
 use crate::model::dino::HeadSpec;
 use crate::optimise::schedule::{CosineSchedule, TemperatureSchedule};
 use crate::run::config::{RunConfig, below_one, not_negative, positive};
@@ -22,6 +23,8 @@ pub struct DinoConfig {
     pub global_scale: [f64; 2],
     /// The same of a small crop.
     pub local_scale: [f64; 2],
+    /// Random changes of every crop, after those that belong to the method.
+    pub augmentations: Vec<Augmentation>,
     /// Projection head.
     pub head: HeadSpec,
     /// Rate at which the last block of the student is dropped.
@@ -69,6 +72,7 @@ impl DinoConfig {
             local_size: patch * (patches as usize).max(1),
             global_scale: [0.4, 1.0],
             local_scale: [0.05, 0.4],
+            augmentations: Vec::new(),
             head: HeadSpec {
                 hidden: 2048,
                 bottleneck: 256,
