@@ -8,6 +8,7 @@ use std::path::Path;
 use millsight_export::card::Preprocessing;
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::TrainError;
+use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::downstream::finetune::train;
@@ -109,8 +110,9 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 5);
     recipe(&mut config).augmentations = vec![
-        millsight_trainer::data::augment::Augmentation::Flips,
-        millsight_trainer::data::augment::Augmentation::Brightness,
+        Change::FlipHorizontal { probability: 0.5 },
+        Change::Brightness { strength: 0.1 },
+        Change::Noise { deviation: 4.0 },
     ];
     let whole = RunFolder::create(&out.path().join("whole"), &config).unwrap();
     let stopped = out.path().join("stopped");

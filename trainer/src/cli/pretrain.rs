@@ -10,7 +10,8 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::output;
 use millsight_trainer::TrainError;
-use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::augment::Change;
+use millsight_trainer::data::augment::words::{self, Word};
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::TileForm;
 use millsight_trainer::machine::Machine;
@@ -117,7 +118,7 @@ struct TrainingArgs {
     batch_size: Option<usize>,
     /// Random changes of the tiles, separated by commas.
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
-    augment: Vec<Augmentation>,
+    augment: Vec<Word>,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -136,11 +137,9 @@ struct Recipe {
 
 impl RunArgs {
     /// The random changes, each once and in one order.
-    fn augmentations(&self) -> Vec<Augmentation> {
-        let mut augmentations = self.training.augment.clone();
-        augmentations.sort_unstable();
-        augmentations.dedup();
-        augmentations
+    fn augmentations(&self) -> Result<Vec<Change>> {
+        words::together(&self.training.augment)
+            .map_err(|reason| miette::miette!("--augment: {reason}"))
     }
 
     /// The complete configuration; `method` is told the network's sizes.

@@ -102,6 +102,9 @@ fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), TrainError> 
         positive("--clip-gradient-norm", limit)?;
     }
     not_negative("--warmup-epochs", recipe.warmup_epochs)?;
+    for change in &recipe.augmentations {
+        change.check()?;
+    }
     not_negative("--final-learning-rate", recipe.final_learning_rate)?;
     below_one("--drop-path", recipe.drop_path)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::TrainError;
-use crate::data::augment::Augmentation;
+use crate::data::augment::Change;
 use crate::data::tiles::Colour;
 use crate::model::mae::DecoderSpec;
 use crate::optimise::adamw::AdamWConfig;
@@ -99,8 +99,8 @@ pub struct FinetuneConfig {
     pub class_weighting: ClassWeighting,
     /// Whether each class is drawn equally often.
     pub balanced_sampling: bool,
-    /// Random changes of the tiles.
-    pub augmentations: Vec<Augmentation>,
+    /// Random changes of the tiles, in this order.
+    pub augmentations: Vec<Change>,
 }
 
 /// How a masked autoencoder learns.
@@ -121,7 +121,7 @@ pub struct MaeConfig {
     /// Epochs after which pictures are written; 0 for none.
     pub picture_interval: usize,
     /// Random changes of the tiles.
-    pub augmentations: Vec<Augmentation>,
+    pub augmentations: Vec<Change>,
 }
 
 impl RunConfig {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
-use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::augment::Change;
 use millsight_trainer::model::mae::{DecoderSpec, is_of_decoder};
 use millsight_trainer::pretext::mae;
 use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
@@ -134,7 +134,7 @@ impl MaeArgs {
             let decoder = DecoderSpec::proportional_to(network);
             Method::Mae(
                 self.method
-                    .config(recipe, decoder, self.run.augmentations()),
+                    .config(recipe, decoder, self.run.augmentations()?),
             )
         })?;
         if let Method::Mae(recipe) = &config.method {
@@ -162,7 +162,7 @@ impl MethodArgs {
         &self,
         recipe: MaeRecipe,
         proportional: DecoderSpec,
-        augmentations: Vec<Augmentation>,
+        augmentations: Vec<Change>,
     ) -> MaeConfig {
         let (masking, mask_ratio) = recipe.masking();
         let width = self.decoder_width.unwrap_or(proportional.width);
