@@ -53,7 +53,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
         optimiser: dino::optimiser(0.04),
         method: Method::Dino(DinoConfig {
             local_crops: 2,
-            local_size: 32,
+            local_size: 16,
             head: HeadSpec {
                 hidden: 48,
                 bottleneck: 24,

@@ -3,7 +3,7 @@
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::graph::VitSpec;
-use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::augment::Change;
 use millsight_trainer::model::dino::HeadSpec;
 use millsight_trainer::pretext::dino;
 use millsight_trainer::pretext::dino::config::DinoConfig;
@@ -41,11 +41,11 @@ Examples:
     --normalisation imagenet")]
 pub struct DinoArgs {
     #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
     method: MethodArgs,
     #[command(flatten)]
     crops: CropArgs,
-    #[command(flatten)]
-    run: RunArgs,
 }
 
 #[derive(Debug, Args)]
@@ -184,7 +184,7 @@ impl DinoArgs {
             batch_size: 32,
             optimiser: dino::optimiser(self.method.weight_decay),
         };
-        let changes = self.run.augmentations();
+        let changes = self.run.augmentations()?;
         let config = self.run.config(shared, |network| {
             Method::Dino(self.config(recipe, network, changes))
         })?;
@@ -200,12 +200,7 @@ impl DinoArgs {
         self.run.begin(&config)
     }
 
-    fn config(
-        &self,
-        recipe: DinoRecipe,
-        network: &VitSpec,
-        changes: Vec<Augmentation>,
-    ) -> DinoConfig {
+    fn config(&self, recipe: DinoRecipe, network: &VitSpec, changes: Vec<Change>) -> DinoConfig {
         let (outputs, centre_momentum) = recipe.outputs_and_centre();
         let (method, crops) = (&self.method, &self.crops);
         let official = DinoConfig::official(network.image_height, network.patch);

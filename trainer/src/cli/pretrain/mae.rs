@@ -130,12 +130,10 @@ impl MaeArgs {
             batch_size: 32,
             optimiser: mae::optimiser(self.method.weight_decay),
         };
+        let changes = self.run.augmentations()?;
         let config = self.run.config(shared, |network| {
             let decoder = DecoderSpec::proportional_to(network);
-            Method::Mae(
-                self.method
-                    .config(recipe, decoder, self.run.augmentations()?),
-            )
+            Method::Mae(self.method.config(recipe, decoder, changes))
         })?;
         if let Method::Mae(recipe) = &config.method {
             mae::check(&config, recipe).into_diagnostic()?;

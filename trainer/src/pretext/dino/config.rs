@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::data::augment::Augmentation;
+use crate::data::augment::Change;
 use crate::model::dino::HeadSpec;
 use crate::optimise::schedule::{CosineSchedule, TemperatureSchedule};
 use crate::run::config::{RunConfig, below_one, not_negative, positive};
@@ -24,7 +24,7 @@ pub struct DinoConfig {
     /// The same of a small crop.
     pub local_scale: [f64; 2],
     /// Random changes of every crop, after those that belong to the method.
-    pub augmentations: Vec<Augmentation>,
+    pub augmentations: Vec<Change>,
     /// Projection head.
     pub head: HeadSpec,
     /// Rate at which the last block of the student is dropped.
@@ -118,6 +118,9 @@ impl DinoConfig {
                 let got = format!("{least},{largest}");
                 return Err(refused(name, "two rising shares above 0, 1 at most", got));
             }
+        }
+        for change in &self.augmentations {
+            change.check()?;
         }
         for (name, size) in [
             ("--head-hidden", self.head.hidden),

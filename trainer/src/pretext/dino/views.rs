@@ -6,21 +6,54 @@ use burn::tensor::{Device, Tensor};
 use millsight_export::card::Preprocessing;
 
 use super::config::DinoConfig;
+use crate::data::augment::Change;
 use crate::data::batches::{Batch, View};
 use crate::model::pixels;
 
-/// Two large crops of the network's own size and the small ones.
+/// Two large crops of the network's own `size` and the small ones, changed as
+/// the official code changes them (`DataAugmentationDINO`): a crop, a mirror
+/// image, jitter of brightness, contrast and colour, a blur whose probability
+/// differs between the two large crops, and solarisation of the second. What
+/// has to do with colour does nothing to grey tiles, and colour tiles are never
+/// turned grey.
 pub fn of(recipe: &DinoConfig, size: [usize; 2]) -> Vec<View> {
-    let local = View {
-        size: [recipe.local_size; 2],
-        changes: Vec::new(),
+    let view = |size: [usize; 2], [least, largest]: [f64; 2], blur: f64, solarise: f64| {
+        let official = [
+            Change::RandomCrop {
+                area: (least, largest),
+                aspect: Change::ASPECT,
+            },
+            Change::FlipHorizontal { probability: 0.5 },
+            Change::Jitter {
+                brightness: 0.4,
+                contrast: 0.4,
+                saturation: 0.2,
+                hue: 0.1,
+                probability: 0.8,
+            },
+            Change::Blur {
+                sigma: (0.1, 2.0),
+                probability: blur,
+            },
+            Change::Solarise {
+                threshold: 128,
+                probability: solarise,
+            },
+        ];
+        let more = recipe.augmentations.iter().copied();
+        View {
+            size,
+            changes: official.into_iter().chain(more).collect(),
+        }
     };
-    let global = View {
-        size,
-        changes: Vec::new(),
-    };
-    let locals = std::iter::repeat_n(local, recipe.local_crops);
-    [global.clone(), global].into_iter().chain(locals).collect()
+    let local = view([recipe.local_size; 2], recipe.local_scale, 0.5, 0.0);
+    [
+        view(size, recipe.global_scale, 1.0, 0.0),
+        view(size, recipe.global_scale, 0.1, 0.2),
+    ]
+    .into_iter()
+    .chain(std::iter::repeat_n(local, recipe.local_crops))
+    .collect()
 }
 
 /// Crops of a batch as they come from the loader.
@@ -80,6 +113,34 @@ mod tests {
 
     use super::*;
     use crate::model::parameters::to_vec;
+
+    #[test]
+    fn only_the_first_large_crop_is_always_blurred_and_only_the_second_solarised() {
+        let recipe = DinoConfig {
+            local_crops: 3,
+            augmentations: vec![Change::Noise { deviation: 2.0 }],
+            ..DinoConfig::official(224, 16)
+        };
+        let views = of(&recipe, [224, 224]);
+        let sizes: Vec<usize> = views.iter().map(|view| view.size[0]).collect();
+        assert_eq!(sizes, [224, 224, 96, 96, 96]);
+        let probabilities = |view: &View| {
+            let of = |change: &Change| match change {
+                Change::Blur { probability, .. } => Some(*probability),
+                Change::Solarise { probability, .. } => Some(*probability),
+                _ => None,
+            };
+            view.changes.iter().filter_map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(probabilities(&views[0]), [1.0, 0.0]);
+        assert_eq!(probabilities(&views[1]), [0.1, 0.2]);
+        assert_eq!(probabilities(&views[2]), [0.5, 0.0]);
+        for view in &views {
+            assert!(view.changes.iter().all(|change| change.check().is_ok()));
+            assert!(matches!(view.changes[0], Change::RandomCrop { .. }));
+            assert_eq!(view.changes.last(), Some(&Change::Noise { deviation: 2.0 }));
+        }
+    }
 
     #[test]
     fn crops_of_one_resolution_come_together_crop_by_crop() {
