@@ -18,6 +18,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde_json::Value;
 
+mod check;
+pub mod distillation;
 mod formula;
 pub mod mae;
 pub mod network;
@@ -193,8 +195,19 @@ impl GoldenCase {
     /// Whether the manifest lists a tensor of that name, or has a formula for
     /// it.
     pub fn has(&self, name: &str) -> bool {
-        self.manifest.tensors.iter().any(|entry| entry.name == name)
-            || self.manifest.config["input"]["name"] == name
+        self.manifest.tensors.iter().any(|entry| entry.name == name) || self.formula(name).is_some()
+    }
+
+    /// The formula that an entry of `config`, or an element of a list there,
+    /// gives for a tensor that is not stored.
+    fn formula(&self, name: &str) -> Option<&Value> {
+        let entries = self.manifest.config.as_object().into_iter().flatten();
+        entries
+            .flat_map(|(_, entry)| match entry {
+                Value::Array(list) => list.as_slice(),
+                entry => std::slice::from_ref(entry),
+            })
+            .find(|entry| entry["name"] == name)
     }
 
     /// The image `name`, with any of the endings of image files.
@@ -223,20 +236,24 @@ impl GoldenCase {
     /// A tensor of 32-bit floating point, from its file or from the formula
     /// that an entry of `config` gives for it.
     pub fn array(&self, name: &str) -> NamedArray {
-        let entries = self.manifest.config.as_object().into_iter().flatten();
-        let mut formulas = entries.map(|(_, entry)| entry);
-        match formulas.find(|entry| entry["name"] == name) {
-            Some(entry) => formula::array(&self.salt(), name, entry),
+        match self.formula(name) {
+            Some(input) => formula::array(&self.salt(), name, input),
             None => self.stored(self.entry(name)),
         }
     }
 
-    /// A stored tensor of 32-bit floating point.
+    /// A tensor of 32-bit floating point from its file. Several entries of a
+    /// manifest may have one name, in different files.
     pub fn stored(&self, entry: &TensorEntry) -> NamedArray {
         NamedArray {
             shape: entry.shape.clone(),
             data: self.elements(entry, Dtype::F32, f32::from_le_bytes),
         }
+    }
+
+    /// The elements of a tensor of 64-bit floating point.
+    pub fn doubles(&self, entry: &TensorEntry) -> Vec<f64> {
+        self.elements(entry, Dtype::F64, f64::from_le_bytes)
     }
 
     /// The elements of an 8-bit tensor.
@@ -328,65 +345,6 @@ impl GoldenCase {
             .as_str()
             .expect("config.salt")
             .to_owned()
-    }
-
-    /// Checks 32-bit results against the expected tensor `name` and its
-    /// tolerance.
-    ///
-    /// # Errors
-    /// A sentence that says how far off they are.
-    pub fn check(&self, name: &str, got: &[f32]) -> Result<(), String> {
-        self.check_entry(self.entry(name), got)
-    }
-
-    /// As [`GoldenCase::check`], where several files have a tensor of the same
-    /// name.
-    ///
-    /// # Errors
-    /// A sentence that says how far off the results are.
-    pub fn check_entry(&self, entry: &TensorEntry, got: &[f32]) -> Result<(), String> {
-        let outcome = match &entry.tol {
-            Some(tolerance) => tolerance.check(&self.stored(entry), got),
-            None => Err("the manifest states no tolerance".to_owned()),
-        };
-        let TensorEntry { name, file, .. } = entry;
-        outcome.map_err(|problem| format!("{} `{name}` of {file}: {problem}", self.manifest.case))
-    }
-
-    /// Checks 8-bit results against the expected tensor `name`: equal where
-    /// the manifest says that this can be reached.
-    ///
-    /// # Errors
-    /// A sentence that says how many differ and by how much.
-    pub fn check_levels(&self, name: &str, got: &[u8]) -> Result<(), String> {
-        let expected = self.bytes(name);
-        let case = &self.manifest.case;
-        let Some(Tolerance::MaxAbsU8 {
-            atol,
-            min_frac_exact,
-            bit_exact_achievable,
-        }) = self.entry(name).tol
-        else {
-            return Err(format!("{case} `{name}`: no tolerance of kind max_abs_u8"));
-        };
-        if expected.len() != got.len() {
-            return Err(format!(
-                "{case} `{name}`: {} levels, not {}",
-                got.len(),
-                expected.len()
-            ));
-        }
-        let differences = expected.iter().zip(got).map(|(a, b)| a.abs_diff(*b));
-        let largest = differences.clone().max().unwrap_or(0);
-        let unequal = differences.filter(|difference| *difference > 0).count();
-        let share = 1.0 - unequal as f64 / expected.len().max(1) as f64;
-        if largest > atol || share < min_frac_exact || (bit_exact_achievable && unequal > 0) {
-            return Err(format!(
-                "{case} `{name}`: {unequal} of {} levels differ, by up to {largest}",
-                expected.len()
-            ));
-        }
-        Ok(())
     }
 }
 

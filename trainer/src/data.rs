@@ -118,6 +118,29 @@ pub enum DataError {
         /// Its folders.
         paths: [PathBuf; 2],
     },
+    /// A random change whose parameter is out of range.
+    #[error("{name} must be {range}, not {got}")]
+    Change {
+        /// The change and its parameter.
+        name: &'static str,
+        /// What is allowed.
+        range: String,
+        /// What was given.
+        got: String,
+    },
+    /// Levels that are not those of a tile.
+    #[error(
+        "{got} levels are no tile of {channels} channels with {}x{} pixels; \
+         1 or 3 channels and sides of at least 1 pixel are expected", size[1], size[0]
+    )]
+    Levels {
+        /// How many channels were told.
+        channels: usize,
+        /// Height and width that were told.
+        size: [usize; 2],
+        /// How many levels there were.
+        got: usize,
+    },
     /// A path without the name of a group.
     #[error(
         "--group-by {pattern} matches nothing in {path:?}; the part of the path that names \

@@ -1,6 +1,7 @@
 //! How good a classifier is.
 //!
 //! * [`predict`]: logits of many tiles.
+//! * [`knn`]: a classifier of features that needs no training.
 //! * [`metrics`]: confusion matrix and the figures that follow from it.
 //! * [`report`]: those figures as a table.
 
@@ -18,6 +19,7 @@ use metrics::{Confusion, most_probable};
 use predict::Means;
 use report::Report;
 
+pub mod knn;
 pub mod metrics;
 pub mod predict;
 pub mod report;

@@ -6,10 +6,14 @@
 //! * [`patches`]: images <-> the pixels of their patches.
 //! * [`mae`]: the masked autoencoder around it.
 //! * [`parameters`]: a network's parameters by name, in and out.
+//! * [`dino`]: a backbone with DINO's projection head.
+//! * [`drop_path`]: stochastic depth.
 //! * [`initial`]: weights to start from.
 //! * [`yolo_cls`]: a convolutional network to compare with.
 //! * [`pixels`]: prepared tiles -> normalised input, on the device.
 
+pub mod dino;
+pub mod drop_path;
 pub mod initial;
 pub mod layers;
 pub mod mae;

@@ -334,6 +334,15 @@ fn options_that_cannot_mean_anything_are_wrong_usage() {
             "--tolerance=-1",
         ],
         &["split", "index.csv", "--group-by", "("],
+        &[
+            "train",
+            "t.csv",
+            "--out",
+            "run",
+            "--augment",
+            "flips,noise:x",
+        ],
+        &["train", "t.csv", "--out", "run", "--augment", "flip"],
     ] {
         program().args(arguments).assert().code(2);
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use millsight_export::card::Preprocessing;
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::weights::NamedArrays;
-use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::downstream::finetune;
@@ -69,7 +69,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
                 warmup_epochs: 1.0,
             },
             picture_interval: 2,
-            augmentations: vec![Augmentation::Flips],
+            augmentations: vec![Change::FlipHorizontal { probability: 0.5 }],
         }),
         seed: 5,
         shard_size: 3,
@@ -257,6 +257,7 @@ fn a_classifier_begins_with_the_backbone() {
             final_learning_rate: 0.0,
             warmup_epochs: 0.0,
             clip_gradient_norm: None,
+            drop_path: 0.0,
             class_weighting: ClassWeighting::None,
             balanced_sampling: false,
             augmentations: Vec::new(),

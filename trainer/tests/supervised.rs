@@ -8,6 +8,7 @@ use std::path::Path;
 use millsight_export::card::Preprocessing;
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::TrainError;
+use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::downstream::finetune::train;
@@ -51,6 +52,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
             final_learning_rate: 0.0,
             warmup_epochs: 1.0,
             clip_gradient_norm: Some(1.0),
+            drop_path: 0.0,
             class_weighting: ClassWeighting::Inverse,
             balanced_sampling: false,
             augmentations: Vec::new(),
@@ -65,7 +67,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
 fn recipe(config: &mut RunConfig) -> &mut FinetuneConfig {
     match &mut config.method {
         Method::Finetune(recipe) => recipe,
-        Method::Mae(_) => panic!("not a run of `train`"),
+        _ => panic!("not a run of `train`"),
     }
 }
 
@@ -108,8 +110,9 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 5);
     recipe(&mut config).augmentations = vec![
-        millsight_trainer::data::augment::Augmentation::Flips,
-        millsight_trainer::data::augment::Augmentation::Brightness,
+        Change::FlipHorizontal { probability: 0.5 },
+        Change::Brightness { strength: 0.1 },
+        Change::Noise { deviation: 4.0 },
     ];
     let whole = RunFolder::create(&out.path().join("whole"), &config).unwrap();
     let stopped = out.path().join("stopped");
@@ -159,6 +162,7 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 2);
     recipe(&mut config).balanced_sampling = true;
+    recipe(&mut config).drop_path = 0.5;
     let one = run(&out.path().join("one"), &config, machine(1));
     let three = run(
         &out.path().join("three"),
@@ -172,6 +176,12 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
     assert_eq!(
         std::fs::read(one.last()).unwrap(),
         std::fs::read(three.last()).unwrap()
+    );
+    recipe(&mut config).drop_path = 0.0;
+    let kept = run(&out.path().join("kept"), &config, machine(2));
+    assert_ne!(
+        std::fs::read(one.last()).unwrap(),
+        std::fs::read(kept.last()).unwrap()
     );
     config.seed += 1;
     let other = run(&out.path().join("other"), &config, machine(2));
@@ -209,6 +219,10 @@ fn errors_name_what_is_wrong() {
     let mut rate = good.clone();
     recipe(&mut rate).learning_rate = 0.0;
     assert!(fails("rate", &rate).contains("--learning-rate"));
+
+    let mut dropping = good.clone();
+    recipe(&mut dropping).drop_path = 1.0;
+    assert!(fails("dropping", &dropping).contains("--drop-path"));
 
     let mut wild = good.clone();
     recipe(&mut wild).learning_rate = 1e30;

@@ -39,7 +39,7 @@ pub struct VitSpec {
     pub layer_scale: bool,
     /// What the head looks at.
     pub pooling: Pooling,
-    /// Number of classes.
+    /// Number of classes; 0 for a backbone without a head.
     pub classes: usize,
     /// Epsilon of every LayerNorm; timm's is 1e-6.
     pub layer_norm_epsilon: f32,
@@ -60,6 +60,14 @@ impl VitSpec {
     /// Patches of an image.
     pub fn patches(&self) -> usize {
         (self.image_height / self.patch) * (self.image_width / self.patch)
+    }
+
+    /// The same network without its head.
+    pub fn backbone(&self) -> Self {
+        Self {
+            classes: 0,
+            ..self.clone()
+        }
     }
 
     /// Name and shape of every parameter, in timm's order.
@@ -105,8 +113,10 @@ impl VitSpec {
         };
         all.push((format!("{norm}.weight"), vec![width]));
         all.push((format!("{norm}.bias"), vec![width]));
-        all.push(("head.weight".into(), vec![self.classes, width]));
-        all.push(("head.bias".into(), vec![self.classes]));
+        if self.classes > 0 {
+            all.push(("head.weight".into(), vec![self.classes, width]));
+            all.push(("head.bias".into(), vec![self.classes]));
+        }
         all
     }
 
@@ -123,7 +133,6 @@ impl VitSpec {
             ("depth", self.depth),
             ("heads", self.heads),
             ("mlp_width", self.mlp_width),
-            ("classes", self.classes),
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(GraphError::Architecture(format!("`{name}` is 0")));
@@ -150,13 +159,18 @@ impl VitSpec {
 /// [`OUTPUT`](super::OUTPUT) `[N, classes]`, the batch free.
 ///
 /// # Errors
-/// When the sizes contradict each other or the weights do not fit them.
+/// When the sizes contradict each other, the weights do not fit them, or the
+/// network has no head.
 pub fn vit_classifier(
     spec: &VitSpec,
     weights: &NamedArrays,
     form: InputForm,
 ) -> Result<ModelProto, GraphError> {
     spec.check()?;
+    if spec.classes == 0 {
+        let reason = "`classes` is 0: a backbone without a head classifies nothing";
+        return Err(GraphError::Architecture(reason.into()));
+    }
     check_weights(&spec.parameters(), weights)?;
     let writer = Writer {
         builder: Builder::new("vision_transformer"),

@@ -1,5 +1,6 @@
 //! `pretrain`.
 
+mod dino;
 mod mae;
 
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::output;
 use millsight_trainer::TrainError;
-use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::augment::Change;
+use millsight_trainer::data::augment::words::{self, Word};
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::TileForm;
 use millsight_trainer::machine::Machine;
@@ -42,6 +44,7 @@ use super::progress::TrainingProgress;
     after_help = "\
 Examples:
   millsight-train pretrain mae steel/split.csv --out runs/mae
+  millsight-train pretrain dino steel/split.csv --out runs/dino
   millsight-train pretrain --resume runs/mae
   millsight-train train steel/split.csv --out runs/tuned \\
     --init runs/mae/backbone.safetensors"
@@ -63,12 +66,14 @@ pub struct PretrainArgs {
 #[derive(Debug, Subcommand)]
 enum PretrainMethod {
     Mae(Box<mae::MaeArgs>),
+    Dino(Box<dino::DinoArgs>),
 }
 
 impl PretrainArgs {
     pub fn run(&self) -> Result<()> {
         match (&self.method, &self.resume) {
             (Some(PretrainMethod::Mae(args)), _) => args.run(),
+            (Some(PretrainMethod::Dino(args)), _) => args.run(),
             (None, Some(resume)) => {
                 let machine = self.machine.machine();
                 machine.device.open().into_diagnostic()?;
@@ -117,7 +122,7 @@ struct TrainingArgs {
     batch_size: Option<usize>,
     /// Random changes of the tiles, separated by commas.
     #[arg(long, value_name = "KINDS", value_delimiter = ',')]
-    augment: Vec<Augmentation>,
+    augment: Vec<Word>,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -136,11 +141,9 @@ struct Recipe {
 
 impl RunArgs {
     /// The random changes, each once and in one order.
-    fn augmentations(&self) -> Vec<Augmentation> {
-        let mut augmentations = self.training.augment.clone();
-        augmentations.sort_unstable();
-        augmentations.dedup();
-        augmentations
+    fn augmentations(&self) -> Result<Vec<Change>> {
+        words::together(&self.training.augment)
+            .map_err(|reason| miette::miette!("--augment: {reason}"))
     }
 
     /// The complete configuration; `method` is told the network's sizes.
@@ -196,6 +199,7 @@ fn go(run: &RunFolder, config: &RunConfig, machine: Machine, json: bool) -> Resu
     let observe = |event: Event<'_>| progress.observe(event);
     match &config.method {
         Method::Mae(_) => pretext::mae::train(run, config, machine, observe),
+        Method::Dino(_) => pretext::dino::train(run, config, machine, observe),
         Method::Finetune(_) => Err(TrainError::OtherMethod {
             path: run.path().to_path_buf(),
             command: config.method.command(),
@@ -214,13 +218,19 @@ fn go(run: &RunFolder, config: &RunConfig, machine: Machine, json: bool) -> Resu
             "figures": figures,
         }))?;
     } else {
-        let figure = |name: &str| figures.and_then(|figures| figures.get(name)).copied();
-        let loss = figure("val_loss").map(|loss| format!(", validation loss {loss:.4}"));
+        let figure = |(name, spoken): (&str, &str)| {
+            let value = figures.and_then(|figures| figures.get(name))?;
+            Some(format!(", {spoken} {value:.4}"))
+        };
+        let shown = [
+            ("val_loss", "validation loss"),
+            ("knn_accuracy", "k-NN accuracy"),
+        ];
         output::line(format_args!(
             "{} after {} epochs{}",
             backbone.display(),
             records.len(),
-            loss.unwrap_or_default()
+            shown.into_iter().filter_map(figure).collect::<String>()
         ))?;
     }
     Ok(())

@@ -74,12 +74,13 @@ impl TrainingProgress {
 }
 
 /// Figures of an epoch that are shown, where a method has them.
-const SHOWN: [&str; 5] = [
+const SHOWN: [&str; 6] = [
     "train_loss",
     "val_loss",
     "val_accuracy",
     "val_balanced_accuracy",
     "val_macro_f1",
+    "knn_accuracy",
 ];
 
 /// The short name of a figure.
@@ -90,6 +91,7 @@ fn spoken(name: &str) -> &str {
         "val_accuracy" => "accuracy",
         "val_balanced_accuracy" => "balanced",
         "val_macro_f1" => "F1",
+        "knn_accuracy" => "k-NN accuracy",
         other => other,
     }
 }

@@ -1,13 +1,15 @@
 //! `train`.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{PossibleValue, TypedValueParser};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::NO_DEFECT;
 use millsight_export::graph::Pooling;
 use millsight_export::output;
-use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::augment::words::{self, Word};
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::TileForm;
 use millsight_trainer::downstream::finetune;
@@ -116,15 +118,21 @@ struct RecipeArgs {
     /// Largest norm of the gradients of a step; 0 for no limit.
     #[arg(long, default_value_t = 1.0)]
     clip_gradient_norm: f64,
+    /// Rate at which the last block is left out for a tile (stochastic depth),
+    /// below 1; that of the blocks before it rises linearly from 0.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    drop_path: f64,
     /// Weights of the classes in the loss.
     #[arg(long, default_value = "inverse")]
     class_weights: ClassWeighting,
     /// Draw each class equally often; then `--class-weights none` fits.
     #[arg(long)]
     balanced_sampling: bool,
-    /// Random changes of the tiles, separated by commas.
-    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
-    augment: Vec<Augmentation>,
+    /// Random changes of each tile, separated by commas and made in this order.
+    /// A number after a colon replaces the one that is told here, as in
+    /// `flips,noise:8,random-crop:0.6-1`.
+    #[arg(long, value_name = "CHANGES", value_delimiter = ',', value_parser = ChangeParser)]
+    augment: Vec<Word>,
     /// Seed of the initial weights, the order and the random changes.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -133,6 +141,29 @@ struct RecipeArgs {
     /// bound the memory of a GPU [default: 4, on a GPU the whole batch].
     #[arg(long, value_name = "TILES")]
     shard_size: Option<usize>,
+}
+
+/// Reads a change; the list of its words is for help and completions.
+#[derive(Debug, Clone)]
+struct ChangeParser;
+
+impl TypedValueParser for ChangeParser {
+    type Value = Word;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Word, clap::Error> {
+        let read = |text: &str| text.parse::<Word>();
+        read.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = words::WORDS.map(|(name, help)| PossibleValue::new(name).help(help));
+        Some(Box::new(values.into_iter()))
+    }
 }
 
 impl TrainArgs {
@@ -206,9 +237,8 @@ impl TrainArgs {
         let colour = self.network.colour(&table);
         let form = TileForm::of(&network, colour);
         let recipe = &self.recipe;
-        let mut augmentations = recipe.augment.clone();
-        augmentations.sort_unstable();
-        augmentations.dedup();
+        let augmentations = words::together(&recipe.augment)
+            .map_err(|reason| miette::miette!("--augment: {reason}"))?;
         Ok(RunConfig {
             network,
             layer_scale: self.network.layer_scale(),
@@ -235,6 +265,7 @@ impl TrainArgs {
                 warmup_epochs: recipe.warmup_epochs,
                 clip_gradient_norm: (recipe.clip_gradient_norm != 0.0)
                     .then_some(recipe.clip_gradient_norm),
+                drop_path: recipe.drop_path,
                 class_weighting: recipe.class_weights,
                 balanced_sampling: recipe.balanced_sampling,
                 augmentations,

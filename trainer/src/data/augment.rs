@@ -1,114 +1,334 @@
 //! Random changes of a prepared tile, all off by default.
+//!
+//! * [`words`]: how changes are spelt on the command line.
+//! * `crop`: parts of a tile, resized.
+//! * `flip`: mirror images.
+//! * `levels`: brightness, contrast, colour, solarisation.
+//! * `blur`: a Gaussian.
+//! * `noise`: of the camera.
+//! * `illumination`: lamps that drift, over-expose or leave an edge dark.
+//!
+//! All levels are of 8 bits, and each change rounds to them and saturates at 0
+//! and 255, as a camera does.
 
+mod blur;
+mod crop;
+mod flip;
+mod illumination;
+mod levels;
+mod noise;
+pub mod words;
+
+use millsight_export::preprocess::Kernel;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// Largest relative change of contrast.
-const CONTRAST: f32 = 0.2;
-/// Largest change of brightness, in levels of 255.
-const BRIGHTNESS: f32 = 0.1 * 255.0;
+use self::crop::Window;
+use self::levels::Jitter;
+use super::DataError;
 
-/// A kind of change.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Augmentation {
-    /// Mirror left to right and top to bottom, each with probability 1/2.
-    Flips,
-    /// Contrast times 0.8 to 1.2 about the tile's mean, then brightness
-    /// shifted by up to 10 % of white.
-    Brightness,
+/// A random change of a tile.
+///
+/// Where a change has a `probability`, it is made with that probability, 0 to
+/// 1, and else not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Change {
+    /// A part of random area, aspect ratio and position, resized to the view:
+    /// `RandomResizedCrop` of torchvision.
+    RandomCrop {
+        /// Least and largest share of the tile's area, above 0 to 1.
+        area: (f64, f64),
+        /// Least and largest ratio of width to height.
+        aspect: (f64, f64),
+    },
+    /// A part of fixed size at a random position, resized to the view.
+    FixedCrop {
+        /// Share of the tile's height and of its width, above 0 to 1.
+        share: f64,
+    },
+    /// Mirror left to right.
+    FlipHorizontal {
+        /// How often.
+        probability: f64,
+    },
+    /// Mirror top to bottom.
+    FlipVertical {
+        /// How often.
+        probability: f64,
+    },
+    /// Contrast times 1 - 2 s to 1 + 2 s about the tile's mean, then brightness
+    /// shifted by up to s of white.
+    Brightness {
+        /// s, 0 to 0.5.
+        strength: f64,
+    },
+    /// Brightness, contrast, saturation and hue in random order: `ColorJitter`
+    /// of torchvision. Grey tiles have neither saturation nor hue.
+    Jitter {
+        /// The factor of the brightness is 1 less to 1 more this, 0 to 1.
+        brightness: f64,
+        /// The same of the contrast about the mean.
+        contrast: f64,
+        /// The same of the distance to grey.
+        saturation: f64,
+        /// Largest turn of the hue, 0 to 0.5 of the circle.
+        hue: f64,
+        /// How often.
+        probability: f64,
+    },
+    /// A Gaussian of random width.
+    Blur {
+        /// Least and largest standard deviation in pixels of the view, 0 to
+        /// [`Change::WIDEST_BLUR`].
+        sigma: (f64, f64),
+        /// How often.
+        probability: f64,
+    },
+    /// Levels from a threshold on are inverted.
+    Solarise {
+        /// The least level that is inverted.
+        threshold: u8,
+        /// How often.
+        probability: f64,
+    },
+    /// Normal noise of each pixel and channel.
+    Noise {
+        /// Largest standard deviation in levels of 255, 0 to 128; each tile's
+        /// is drawn evenly from 0 on.
+        deviation: f64,
+    },
+    /// Light that varies smoothly over the tile, now and then so much that it
+    /// saturates or leaves an edge dark. Clean steel under such light is easily
+    /// taken for a defect.
+    Illumination {
+        /// 0 to 1: the largest drift is by a factor of e to this power, up or
+        /// down.
+        strength: f64,
+    },
 }
 
-/// Changes a tile of `[channels, height, width]` levels in place; `size` is
-/// height, width.
-pub fn apply(kinds: &[Augmentation], tile: &mut [u8], size: [usize; 2], random: &mut impl Rng) {
-    let [height, width] = size;
-    if kinds.contains(&Augmentation::Flips) {
-        if random.random() {
-            for row in tile.chunks_exact_mut(width) {
-                row.reverse();
+impl Change {
+    /// Largest standard deviation of a blur, in pixels.
+    pub const WIDEST_BLUR: f64 = 32.0;
+
+    /// torchvision's aspect ratios of a random crop.
+    pub const ASPECT: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
+
+    /// Refuses parameters that are out of range.
+    ///
+    /// # Errors
+    /// With the parameter and its range.
+    pub fn check(&self) -> Result<(), DataError> {
+        let within = |name: &'static str, value: f64, least: f64, largest: f64| {
+            if (least..=largest).contains(&value) {
+                return Ok(());
+            }
+            Err(DataError::Change {
+                name,
+                range: format!("{least} to {largest}"),
+                got: value.to_string(),
+            })
+        };
+        // A crop of no area has no pixel.
+        const TINY: f64 = 0.001;
+        match *self {
+            Self::RandomCrop { area, aspect } => {
+                within("the largest area of a crop", area.1, TINY, 1.0)?;
+                within("the least area of a crop", area.0, TINY, area.1)?;
+                within("the largest aspect ratio of a crop", aspect.1, 0.01, 100.0)?;
+                within("the least aspect ratio of a crop", aspect.0, 0.01, aspect.1)
+            }
+            Self::FixedCrop { share } => within("the share of a crop", share, TINY, 1.0),
+            Self::FlipHorizontal { probability } | Self::FlipVertical { probability } => {
+                within("the probability of a flip", probability, 0.0, 1.0)
+            }
+            Self::Brightness { strength } => {
+                within("the strength of brightness", strength, 0.0, 0.5)
+            }
+            Self::Jitter {
+                brightness,
+                contrast,
+                saturation,
+                hue,
+                probability,
+            } => {
+                within("the brightness of jitter", brightness, 0.0, 1.0)?;
+                within("the contrast of jitter", contrast, 0.0, 1.0)?;
+                within("the saturation of jitter", saturation, 0.0, 1.0)?;
+                within("the hue of jitter", hue, 0.0, 0.5)?;
+                within("the probability of jitter", probability, 0.0, 1.0)
+            }
+            Self::Blur { sigma, probability } => {
+                within(
+                    "the largest sigma of a blur",
+                    sigma.1,
+                    0.0,
+                    Self::WIDEST_BLUR,
+                )?;
+                within("the least sigma of a blur", sigma.0, 0.0, sigma.1)?;
+                within("the probability of a blur", probability, 0.0, 1.0)
+            }
+            Self::Solarise { probability, .. } => {
+                within("the probability of solarisation", probability, 0.0, 1.0)
+            }
+            Self::Noise { deviation } => within("the deviation of noise", deviation, 0.0, 128.0),
+            Self::Illumination { strength } => {
+                within("the strength of illumination", strength, 0.0, 1.0)
             }
         }
-        if random.random() {
-            for plane in tile.chunks_exact_mut(height * width) {
-                flip_rows(plane, height, width);
+    }
+
+    fn is_crop(&self) -> bool {
+        matches!(self, Self::RandomCrop { .. } | Self::FixedCrop { .. })
+    }
+}
+
+/// The levels of a tile.
+#[derive(Debug, Clone, Copy)]
+pub struct Tile<'a> {
+    /// `[channels, height, width]`.
+    pub levels: &'a [u8],
+    /// 1 or 3.
+    pub channels: usize,
+    /// Height and width in pixels.
+    pub size: [usize; 2],
+}
+
+/// Makes a view of a tile: the changes in their order, and the size of the
+/// view, height and width in pixels. Gives levels `[channels, height, width]`.
+///
+/// A crop resizes to the view. Without one, a tile of another size is first
+/// resized as the network's input is at inspection; a tile of that size is not
+/// resized at all. The random numbers that are taken depend on the changes and
+/// on what was drawn before, never on the levels.
+///
+/// # Errors
+/// When the levels are not those of such a tile.
+pub fn apply(
+    changes: &[Change],
+    tile: Tile<'_>,
+    view: [usize; 2],
+    random: &mut impl Rng,
+) -> Result<Vec<u8>, DataError> {
+    let mut tile = Owned::of(tile)?;
+    if tile.size != view && !changes.iter().any(Change::is_crop) {
+        let whole = Window::whole(tile.size);
+        tile = crop::resized(&tile, whole, view, Kernel::Bilinear)?;
+    }
+    for change in changes {
+        match *change {
+            Change::RandomCrop { area, aspect } => {
+                let window = crop::random(tile.size, area, aspect, random);
+                tile = crop::resized(&tile, window, view, Kernel::Bicubic)?;
+            }
+            Change::FixedCrop { share } => {
+                let window = crop::fixed(tile.size, share, random);
+                tile = crop::resized(&tile, window, view, Kernel::Bicubic)?;
+            }
+            Change::FlipHorizontal { probability } => {
+                if happens(probability, random) {
+                    flip::horizontal(&mut tile);
+                }
+            }
+            Change::FlipVertical { probability } => {
+                if happens(probability, random) {
+                    flip::vertical(&mut tile);
+                }
+            }
+            Change::Brightness { strength } => {
+                let gain = random.random_range(1.0 - 2.0 * strength..=1.0 + 2.0 * strength);
+                let shift = random.random_range(-strength..=strength);
+                levels::contrast_and_shift(&mut tile, gain, shift * 255.0);
+            }
+            Change::Jitter {
+                brightness,
+                contrast,
+                saturation,
+                hue,
+                probability,
+            } => {
+                if happens(probability, random) {
+                    Jitter::draw(brightness, contrast, saturation, hue, random).apply(&mut tile);
+                }
+            }
+            Change::Blur { sigma, probability } => {
+                if happens(probability, random) {
+                    blur::gaussian(&mut tile, random.random_range(sigma.0..=sigma.1));
+                }
+            }
+            Change::Solarise {
+                threshold,
+                probability,
+            } => {
+                if happens(probability, random) {
+                    levels::solarise(&mut tile, threshold);
+                }
+            }
+            Change::Noise { deviation } => {
+                noise::add(&mut tile, random.random_range(0.0..=deviation), random);
+            }
+            Change::Illumination { strength } => {
+                illumination::Light::draw(strength, random).fall_on(&mut tile);
             }
         }
     }
-    if kinds.contains(&Augmentation::Brightness) {
-        let gain = 1.0 + random.random_range(-CONTRAST..=CONTRAST);
-        let offset = random.random_range(-BRIGHTNESS..=BRIGHTNESS);
-        change_levels(tile, gain, offset);
+    Ok(tile.levels)
+}
+
+fn happens(probability: f64, random: &mut impl Rng) -> bool {
+    random.random::<f64>() < probability
+}
+
+/// A tile on its way through the changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owned {
+    /// `[channels, height, width]`.
+    levels: Vec<u8>,
+    channels: usize,
+    /// Height and width, each at least 1.
+    size: [usize; 2],
+}
+
+impl Owned {
+    fn of(tile: Tile<'_>) -> Result<Self, DataError> {
+        let [height, width] = tile.size;
+        let expected = tile.channels * height * width;
+        if !matches!(tile.channels, 1 | 3) || expected == 0 || tile.levels.len() != expected {
+            return Err(DataError::Levels {
+                channels: tile.channels,
+                size: tile.size,
+                got: tile.levels.len(),
+            });
+        }
+        Ok(Self {
+            levels: tile.levels.to_vec(),
+            channels: tile.channels,
+            size: tile.size,
+        })
+    }
+
+    fn plane(&self) -> usize {
+        self.size[0] * self.size[1]
+    }
+
+    /// Red, green and blue of each pixel; none of a grey tile.
+    fn pixels_mut(&mut self) -> impl Iterator<Item = [&mut u8; 3]> {
+        let plane = self.plane();
+        let colour = if self.channels == 3 { plane } else { 0 };
+        let (red, rest) = self.levels[..3 * colour].split_at_mut(colour);
+        let (green, blue) = rest.split_at_mut(colour);
+        red.iter_mut()
+            .zip(green)
+            .zip(blue)
+            .map(|((red, green), blue)| [red, green, blue])
     }
 }
 
-fn flip_rows(plane: &mut [u8], height: usize, width: usize) {
-    let (top, bottom) = plane.split_at_mut(height.div_ceil(2) * width);
-    for (upper, lower) in top
-        .chunks_exact_mut(width)
-        .zip(bottom.rchunks_exact_mut(width))
-    {
-        upper.swap_with_slice(lower);
-    }
-}
-
-fn change_levels(tile: &mut [u8], gain: f32, offset: f32) {
-    let sum: u64 = tile.iter().map(|&level| u64::from(level)).sum();
-    let mean = sum as f32 / tile.len().max(1) as f32;
-    let mut levels = [0u8; 256];
-    for (level, changed) in levels.iter_mut().enumerate() {
-        // A float cast saturates at 0 and 255.
-        *changed = ((level as f32 - mean) * gain + mean + offset).round() as u8;
-    }
-    for level in tile {
-        *level = levels[usize::from(*level)];
-    }
+/// The nearest level; a cast saturates at 0 and 255.
+fn level(value: f64) -> u8 {
+    value.round() as u8
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rand::SeedableRng;
-    use rand_pcg::Pcg64;
-
-    #[test]
-    fn flips_give_the_four_mirror_images() {
-        let tile = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..40 {
-            let mut flipped = tile;
-            apply(
-                &[Augmentation::Flips],
-                &mut flipped,
-                [3, 3],
-                &mut Pcg64::seed_from_u64(seed),
-            );
-            seen.insert(flipped);
-        }
-        let expected = [
-            [1, 2, 3, 4, 5, 6, 7, 8, 9],
-            [3, 2, 1, 6, 5, 4, 9, 8, 7],
-            [7, 8, 9, 4, 5, 6, 1, 2, 3],
-            [9, 8, 7, 6, 5, 4, 3, 2, 1],
-        ];
-        assert_eq!(seen, expected.into_iter().collect());
-    }
-
-    #[test]
-    fn contrast_keeps_the_mean_and_saturates() {
-        let mut tile = [0, 100, 200, 100];
-        change_levels(&mut tile, 1.2, 0.0);
-        assert_eq!(tile, [0, 100, 220, 100]);
-        change_levels(&mut tile, 1.0, 60.0);
-        assert_eq!(tile, [60, 160, 255, 160]);
-    }
-
-    #[test]
-    fn nothing_changes_by_default() {
-        let mut tile = [1, 2, 3, 4];
-        apply(&[], &mut tile, [2, 2], &mut Pcg64::seed_from_u64(1));
-        assert_eq!(tile, [1, 2, 3, 4]);
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 use rayon::prelude::*;
 
 use super::DataError;
-use super::augment::{self, Augmentation};
+use super::augment::{self, Change, Tile};
 use super::order::{Stream, generator};
 use super::tiles::Tiles;
 
@@ -17,8 +17,8 @@ const AHEAD: usize = 2;
 pub struct View {
     /// Height and width in pixels.
     pub size: [usize; 2],
-    /// Random changes.
-    pub changes: Vec<Augmentation>,
+    /// Random changes, in this order.
+    pub changes: Vec<Change>,
 }
 
 /// A batch of prepared tiles.
@@ -93,12 +93,13 @@ fn prepare(pass: Pass<'_>, chunk: &[usize], first: usize) -> Result<Batch, DataE
             // twice in one pass.
             let number = (pass.epoch as u64) << 32 | (first + position) as u64;
             let mut random = generator(pass.seed, Stream::Augmentation, number);
-            let view = |view: &View| {
-                let mut levels = levels.to_vec();
-                augment::apply(&view.changes, &mut levels, view.size, &mut random);
-                levels
+            let tile = Tile {
+                levels: &levels,
+                channels: pass.tiles.form.colour.channels(),
+                size: pass.tiles.form.size,
             };
-            Ok(pass.views.iter().map(view).collect())
+            let view = |view: &View| augment::apply(&view.changes, tile, view.size, &mut random);
+            pass.views.iter().map(view).collect()
         })
         .collect::<Result<Vec<Vec<Vec<u8>>>, DataError>>()?;
     let mut views = vec![Vec::new(); pass.views.len()];
@@ -112,4 +113,83 @@ fn prepare(pass: Pass<'_>, chunk: &[usize], first: usize) -> Result<Batch, DataE
         tiles: chunk.to_vec(),
         labels: chunk.iter().map(|&tile| pass.tiles.labels[tile]).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
+
+    use super::*;
+    use crate::data::index;
+    use crate::data::tiles::{Colour, TileForm};
+
+    #[test]
+    fn views_have_their_sizes_and_do_not_depend_on_the_number_of_threads() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("a")).unwrap();
+        for tile in 0..5u32 {
+            let image = image::GrayImage::from_fn(24, 24, |x, y| {
+                image::Luma([(x * 7 + y * 5 + tile * 31) as u8])
+            });
+            let path = root.path().join(format!("a/{tile}.png"));
+            image.save(path).unwrap();
+        }
+        let rows = index::folder(root.path()).unwrap().rows;
+        let form = TileForm {
+            size: [24, 24],
+            colour: Colour::Grey,
+        };
+        let classes = ["a".to_owned()];
+        let table = Path::new("table.csv");
+        let tiles = Tiles::new(&rows, &classes, root.path(), form, 1 << 20, table).unwrap();
+        let crop = Change::RandomCrop {
+            area: (0.3, 0.6),
+            aspect: Change::ASPECT,
+        };
+        let view = |side, changes| View {
+            size: [side, side],
+            changes,
+        };
+        let views = [
+            view(24, vec![]),
+            view(16, vec![crop, Change::Noise { deviation: 9.0 }]),
+            view(16, vec![crop]),
+        ];
+        // A tile that is drawn twice is changed in another way.
+        let order = [3, 1, 1, 0, 4];
+        let batches = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let pass = Pass {
+                tiles: &tiles,
+                order: &order,
+                skip: 0,
+                batch_size: 3,
+                views: &views,
+                seed: 7,
+                epoch: 2,
+            };
+            let mut batches = Vec::new();
+            for_each(
+                pass,
+                &pool.build().unwrap(),
+                |batch| -> Result<(), DataError> {
+                    batches.push(batch);
+                    Ok(())
+                },
+            )
+            .unwrap();
+            batches
+        };
+        let one = batches(1);
+        assert_eq!(one, batches(3));
+        let sizes = |batch: &Batch| batch.views.iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(&one[0]), [3 * 576, 3 * 256, 3 * 256]);
+        assert_eq!(sizes(&one[1]), [2 * 576, 2 * 256, 2 * 256]);
+        let tile = |view: usize, number: usize, size| &one[0].views[view][number * size..][..size];
+        assert_eq!(tile(0, 1, 576), tile(0, 2, 576));
+        assert_ne!(tile(1, 1, 256), tile(1, 2, 256));
+        assert_ne!(tile(1, 1, 256), tile(2, 1, 256));
+    }
 }

@@ -17,6 +17,10 @@ pub(crate) enum Stream {
     Mask = 4,
     /// Removed patches of one tile of the validation part.
     ValidationMask = 5,
+    /// What is dropped of a network while it learns.
+    DropPath = 6,
+    /// Initial weights of a head for pretraining.
+    PretrainingHead = 7,
 }
 
 /// The generator of one stream, for example of one epoch.

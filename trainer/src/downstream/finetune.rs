@@ -16,6 +16,7 @@ use crate::data::tiles::Tiles;
 use crate::evaluate::metrics::{Confusion, most_probable};
 use crate::evaluate::predict::{self, Means};
 use crate::machine::Machine;
+use crate::model::drop_path::DropPath;
 use crate::model::vit::Vit;
 use crate::model::{initial, parameters, pixels};
 use crate::optimise::adamw::AdamW;
@@ -23,7 +24,7 @@ use crate::optimise::gradients;
 use crate::optimise::schedule::Schedule;
 use crate::optimise::workers::Workers;
 use crate::run::config::{
-    ClassWeighting, FinetuneConfig, Method, RunConfig, not_negative, positive,
+    ClassWeighting, FinetuneConfig, Method, RunConfig, below_one, not_negative, positive,
 };
 use crate::run::folder::RunFolder;
 use crate::run::log::Figures;
@@ -101,7 +102,11 @@ fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), TrainError> 
         positive("--clip-gradient-norm", limit)?;
     }
     not_negative("--warmup-epochs", recipe.warmup_epochs)?;
-    not_negative("--final-learning-rate", recipe.final_learning_rate)
+    for change in &recipe.augmentations {
+        change.check()?;
+    }
+    not_negative("--final-learning-rate", recipe.final_learning_rate)?;
+    below_one("--drop-path", recipe.drop_path)
 }
 
 /// Refuses training tiles from which the classes cannot be learnt.
@@ -139,6 +144,7 @@ struct Finetune<'a> {
     network: Vit,
     optimiser: AdamW,
     schedule: Schedule,
+    drop_path: Option<DropPath>,
     class_weights: Vec<f32>,
 }
 
@@ -176,6 +182,7 @@ impl<'a> Finetune<'a> {
                 warmup: (recipe.warmup_epochs * steps_per_epoch as f64).round() as usize,
                 steps: config.epochs * steps_per_epoch,
             },
+            drop_path: DropPath::new(recipe.drop_path, config.network.depth),
             class_weights: match recipe.class_weighting {
                 ClassWeighting::Inverse => {
                     loss::inverse_frequency(&train.labels, config.classes.len())
@@ -224,6 +231,15 @@ impl training::Method for Finetune<'_> {
         let labels: Vec<&[usize]> = batch.labels.chunks(size).collect();
         let shares: Vec<&[f32]> = shares.chunks(size).collect();
         let shard_loss = |network: &Vit, shard: usize| {
+            let factors = self.drop_path.as_ref().map(|drop_path| {
+                let first = moment.step * self.config.batch_size + shard * size;
+                let draw = |image| drop_path.draw(1, self.config.seed, moment.epoch, image);
+                let draws: Vec<Vec<f32>> = (first..first + labels[shard].len())
+                    .flat_map(draw)
+                    .collect();
+                let draws: Vec<&[f32]> = draws.iter().map(Vec::as_slice).collect();
+                drop_path.factors(&draws, &self.training_device)
+            });
             let images = pixels::normalised(
                 levels[shard].to_vec(),
                 form.colour.channels(),
@@ -231,7 +247,7 @@ impl training::Method for Finetune<'_> {
                 &self.config.preprocessing,
                 &self.training_device,
             );
-            let logits = network.forward(images);
+            let logits = network.forward_dropping(images, factors.as_ref());
             loss::cross_entropy(logits, labels[shard], shares[shard], &self.training_device)
         };
         let (loss, mut gradients) =

@@ -234,13 +234,25 @@ impl Block {
 
     /// `[n, tokens, width]` -> the same shape.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let scaled = |scale: &Option<LayerScale>, x| match scale {
-            Some(scale) => scale.forward(x),
-            None => x,
+        self.forward_scaled(x, None)
+    }
+
+    /// As [`Block::forward`], with what attention and the MLP add to each
+    /// image multiplied by its factor, `[n, 1, 1]` each.
+    pub fn forward_scaled(&self, x: Tensor<3>, factors: Option<&[Tensor<3>; 2]>) -> Tensor<3> {
+        let scaled = |scale: &Option<LayerScale>, branch: usize, x| {
+            let x = match scale {
+                Some(scale) => scale.forward(x),
+                None => x,
+            };
+            match factors {
+                Some(factors) => x * factors[branch].clone(),
+                None => x,
+            }
         };
         let mixed = self.attn.forward(self.norm1.forward(x.clone()));
-        let x = x + scaled(&self.ls1, mixed);
+        let x = x + scaled(&self.ls1, 0, mixed);
         let mixed = self.mlp.forward(self.norm2.forward(x.clone()));
-        x + scaled(&self.ls2, mixed)
+        x + scaled(&self.ls2, 1, mixed)
     }
 }

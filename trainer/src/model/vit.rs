@@ -1,17 +1,20 @@
 //! The Vision Transformer (Dosovitskiy et al., 2021) in timm's form.
 
 use burn::module::{Module, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::weights::NamedArrays;
 
+use super::drop_path::Factors;
 use super::layers::{Block, LayerNorm, Linear, PatchEmbedding, empty};
 use super::{ModelError, parameters};
+use crate::weights::positions::{self, Convention};
 
 /// Channels of the input.
 const CHANNELS: usize = 3;
 
-/// A Vision Transformer classifier; fields are named as timm's parameters.
+/// A Vision Transformer classifier, or a backbone without a head; fields are
+/// named as timm's parameters.
 #[derive(Module, Debug)]
 pub struct Vit {
     /// Image -> patch tokens.
@@ -26,8 +29,10 @@ pub struct Vit {
     pub norm: Option<LayerNorm>,
     /// Norm of the pooled token, with mean pooling.
     pub fc_norm: Option<LayerNorm>,
-    /// Pooled token -> logits.
-    pub head: Linear,
+    /// Pooled token -> logits; a backbone has none.
+    pub head: Option<Linear>,
+    /// Rows and columns of patches to which the positions belong.
+    grid: [usize; 2],
 }
 
 /// Everything that a forward pass computes on its way.
@@ -42,7 +47,7 @@ pub struct Forward {
     pub tokens: Tensor<3>,
     /// What the head sees, `[n, width]`.
     pub pooled: Tensor<2>,
-    /// `[n, classes]`.
+    /// `[n, classes]`; of a backbone the same as `pooled`.
     pub logits: Tensor<2>,
 }
 
@@ -59,32 +64,51 @@ impl Vit {
         weights: &NamedArrays,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        spec.check()?;
-        parameters::fill(Self::of_zeros(spec, device), weights)
+        parameters::fill(Self::of_zeros(spec, device)?, weights)
     }
 
-    fn of_zeros(spec: &VitSpec, device: &Device) -> Self {
+    /// A network of zeros.
+    ///
+    /// # Errors
+    /// When the sizes do not fit one another.
+    pub(super) fn of_zeros(spec: &VitSpec, device: &Device) -> Result<Self, ModelError> {
+        spec.check()?;
         let width = spec.width;
         let norm = || LayerNorm::new(width, spec.layer_norm_epsilon, device);
         let mean = spec.pooling == Pooling::Mean;
-        Self {
+        Ok(Self {
             patch_embed: PatchEmbedding::new(CHANNELS, spec.patch, width, device),
             cls_token: empty([1, 1, width], device),
             pos_embed: empty([1, 1 + spec.patches(), width], device),
             blocks: (0..spec.depth).map(|_| Block::new(spec, device)).collect(),
             norm: (!mean).then(norm),
             fc_norm: mean.then(norm),
-            head: Linear::new(width, spec.classes, true, device),
-        }
+            head: (spec.classes > 0).then(|| Linear::new(width, spec.classes, true, device)),
+            grid: [
+                spec.image_height / spec.patch,
+                spec.image_width / spec.patch,
+            ],
+        })
     }
 
-    /// Normalised images `[n, 3, height, width]` -> logits `[n, classes]`.
+    /// Normalised images `[n, 3, height, width]` -> logits `[n, classes]`, or
+    /// the pooled token `[n, width]` where there is no head.
+    ///
+    /// Height and width are multiples of the patch. For another number of
+    /// patches than the network's own, positions are resampled as DINO does.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward_dropping(images, None)
+    }
+
+    /// As [`Vit::forward`], while the network learns: the branches of its
+    /// blocks are multiplied by `factors`.
+    pub fn forward_dropping(&self, images: Tensor<4>, factors: Option<&Factors>) -> Tensor<2> {
         let mut x = self.embed(images);
-        for block in &self.blocks {
-            x = block.forward(x);
+        for (number, block) in self.blocks.iter().enumerate() {
+            let factors = factors.and_then(|factors| factors.block(number));
+            x = block.forward_scaled(x, factors);
         }
-        self.head.forward(self.pool(x).1)
+        self.classify(self.pool(x).1)
     }
 
     /// As [`Vit::forward`], keeping what lies between.
@@ -103,16 +127,43 @@ impl Vit {
             embedded,
             after_first_block,
             tokens,
-            logits: self.head.forward(pooled.clone()),
+            logits: self.classify(pooled.clone()),
             pooled,
         }
     }
 
     fn embed(&self, images: Tensor<4>) -> Tensor<3> {
+        let [_, _, height, image_width] = images.dims();
+        let patch = self.patch_embed.patch();
         let patches = self.patch_embed.forward(images);
         let [n, _, width] = patches.dims();
         let class = self.cls_token.val().expand([n, 1, width]);
-        Tensor::cat(vec![class, patches], 1) + self.pos_embed.val()
+        let positions = self.positions([height / patch, image_width / patch]);
+        Tensor::cat(vec![class, patches], 1) + positions
+    }
+
+    /// Positions for so many rows and columns of patches, in a form through
+    /// which they learn.
+    fn positions(&self, grid: [usize; 2]) -> Tensor<3> {
+        let own = self.pos_embed.val();
+        if grid == self.grid {
+            return own;
+        }
+        let [_, tokens, width] = own.dims();
+        let matrix = positions::matrix(self.grid, grid, Convention::Dino);
+        let shape = [1, grid[0] * grid[1], tokens - 1];
+        let matrix: Tensor<3> = Tensor::from_data(TensorData::new(matrix, shape), &own.device());
+        let class = own.clone().narrow(1, 0, 1);
+        let patches = own.narrow(1, 1, tokens - 1);
+        let resampled = matrix.matmul(patches).reshape([1, shape[1], width]);
+        Tensor::cat(vec![class, resampled], 1)
+    }
+
+    fn classify(&self, pooled: Tensor<2>) -> Tensor<2> {
+        match &self.head {
+            Some(head) => head.forward(pooled),
+            None => pooled,
+        }
     }
 
     fn pool(&self, x: Tensor<3>) -> (Tensor<3>, Tensor<2>) {

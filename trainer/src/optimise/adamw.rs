@@ -96,6 +96,11 @@ impl AdamW {
         }
     }
 
+    /// Changes the weight decay for the steps to come.
+    pub fn set_weight_decay(&mut self, weight_decay: f64) {
+        self.config.weight_decay = weight_decay;
+    }
+
     /// Moves every parameter by one step along its gradient. A parameter
     /// without a gradient is left alone: no decay, no update of its moments.
     pub fn step<M: Module>(&mut self, network: M, gradients: Gradients, rate: f64) -> M {

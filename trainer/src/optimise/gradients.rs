@@ -77,13 +77,7 @@ fn scalar(tensor: Tensor<1>, what: &str) -> Result<f64, ModelError> {
 /// # Errors
 /// When the device does not give the norm.
 pub fn clip(gradients: &mut Gradients, limit: f64, device: &Device) -> Result<f64, ModelError> {
-    let squares = gradients
-        .iter()
-        .flatten()
-        .fold(Tensor::<1>::zeros([1], device), |sum, gradient| {
-            sum + gradient.clone().square().sum()
-        });
-    let norm = scalar(squares, "the norm of the gradients")?.sqrt();
+    let norm = norm(gradients, device)?;
     let scale = limit / (norm + 1e-6);
     if scale < 1.0 {
         for gradient in gradients.iter_mut().flatten() {
@@ -91,6 +85,36 @@ pub fn clip(gradients: &mut Gradients, limit: f64, device: &Device) -> Result<f6
         }
     }
     Ok(norm)
+}
+
+/// Scales each gradient so that its own norm is at most `limit`, as
+/// `utils.clip_gradients` of facebookresearch/dino; gives the norms before.
+pub fn clip_each(gradients: &mut Gradients, limit: f64) -> Gradients {
+    gradients
+        .iter_mut()
+        .map(|gradient| {
+            let whole = gradient.take()?;
+            let norm = whole.clone().square().sum().sqrt();
+            // A factor of 1 changes nothing, and the device is not waited for.
+            let scale = (norm.clone() + 1e-6).recip() * limit;
+            *gradient = Some(whole * scale.clamp_max(1.0));
+            Some(norm)
+        })
+        .collect()
+}
+
+/// The norm of all gradients together.
+///
+/// # Errors
+/// When the device does not give it.
+pub fn norm(gradients: &Gradients, device: &Device) -> Result<f64, ModelError> {
+    let squares = gradients
+        .iter()
+        .flatten()
+        .fold(Tensor::<1>::zeros([1], device), |sum, gradient| {
+            sum + gradient.clone().square().sum()
+        });
+    Ok(scalar(squares, "the norm of the gradients")?.sqrt())
 }
 
 struct OwnLeaves;
@@ -132,5 +156,30 @@ mod tests {
         assert_eq!(clip(&mut gradients, 1.0, &device).unwrap(), 5.0);
         let norm = clip(&mut gradients, 1.0, &device).unwrap();
         assert!((norm - 1.0).abs() < 1e-5, "{norm}");
+    }
+
+    #[test]
+    fn each_gradient_may_be_clipped_by_itself() {
+        let device = Device::flex();
+        let tensor = |values: [f32; 2]| Some(Tensor::<1>::from_floats(values, &device));
+        let mut gradients = vec![
+            tensor([3.0, 4.0]),
+            None,
+            tensor([0.0, 0.5]),
+            tensor([0.0; 2]),
+        ];
+        let norms = clip_each(&mut gradients, 1.0);
+        let values = |gradients: &Gradients| -> Vec<Option<Vec<f32>>> {
+            let read = |gradient: &Tensor<1>| gradient.clone().try_into_vec_as::<f32>().unwrap();
+            let all = gradients.iter().map(|one| one.as_ref().map(read));
+            all.collect()
+        };
+        let norms = values(&norms);
+        assert_eq!(norms[0], Some(vec![5.0]));
+        assert_eq!(norms[1..], [None, Some(vec![0.5]), Some(vec![0.0])]);
+        let clipped = values(&gradients);
+        let first = clipped[0].as_ref().unwrap();
+        assert!((first[0] - 0.6).abs() < 1e-6 && (first[1] - 0.8).abs() < 1e-6);
+        assert_eq!(clipped[2..], [Some(vec![0.0, 0.5]), Some(vec![0.0; 2])]);
     }
 }

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::TrainError;
-use crate::data::augment::Augmentation;
+use crate::data::augment::Change;
 use crate::data::tiles::Colour;
 use crate::model::mae::DecoderSpec;
 use crate::optimise::adamw::AdamWConfig;
+use crate::pretext::dino::config::DinoConfig;
 use crate::pretext::mae::rate::LearningRate;
 use crate::pretext::masking::Masking;
 use crate::weights::backbone::Backbone;
@@ -65,6 +66,8 @@ pub enum Method {
     Finetune(FinetuneConfig),
     /// A masked autoencoder learns to fill in removed patches.
     Mae(MaeConfig),
+    /// A student learns from crops to predict a teacher that follows it.
+    Dino(DinoConfig),
 }
 
 impl Method {
@@ -72,7 +75,7 @@ impl Method {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Finetune(_) => "train",
-            Self::Mae(_) => "pretrain",
+            Self::Mae(_) | Self::Dino(_) => "pretrain",
         }
     }
 }
@@ -89,12 +92,15 @@ pub struct FinetuneConfig {
     pub warmup_epochs: f64,
     /// Largest norm of the gradients; larger ones are scaled down.
     pub clip_gradient_norm: Option<f64>,
+    /// Rate at which the last block is dropped (stochastic depth); that of the
+    /// blocks before it rises linearly from 0.
+    pub drop_path: f64,
     /// Weights of the classes in the loss.
     pub class_weighting: ClassWeighting,
     /// Whether each class is drawn equally often.
     pub balanced_sampling: bool,
-    /// Random changes of the tiles.
-    pub augmentations: Vec<Augmentation>,
+    /// Random changes of the tiles, in this order.
+    pub augmentations: Vec<Change>,
 }
 
 /// How a masked autoencoder learns.
@@ -115,7 +121,7 @@ pub struct MaeConfig {
     /// Epochs after which pictures are written; 0 for none.
     pub picture_interval: usize,
     /// Random changes of the tiles.
-    pub augmentations: Vec<Augmentation>,
+    pub augmentations: Vec<Change>,
 }
 
 impl RunConfig {
@@ -139,6 +145,18 @@ pub(crate) fn positive(name: &'static str, value: f64) -> Result<(), TrainError>
     Err(TrainError::Setting {
         name,
         range: "above 0",
+        got: value.to_string(),
+    })
+}
+
+/// Refuses a share of which something must be left: 0 or above, below 1.
+pub(crate) fn below_one(name: &'static str, value: f64) -> Result<(), TrainError> {
+    if (0.0..1.0).contains(&value) {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        name,
+        range: "0 or above, and below 1",
         got: value.to_string(),
     })
 }

@@ -18,6 +18,9 @@ use crate::TrainError;
 /// | `gradient_norm` | mean norm of the gradients before clipping |
 /// | `val_loss` | loss on the validation part; a masked autoencoder's with the same masks in every epoch |
 /// | `val_accuracy`, `val_balanced_accuracy`, `val_macro_f1` | 0 to 1, on the validation part |
+/// | `knn_accuracy`, `knn_balanced_accuracy` | 0 to 1: nearest neighbours in the training part classify the validation part by DINO's features |
+/// | `teacher_entropy`, `teacher_entropy_of_mean`, `feature_deviation` | [signs](crate::pretext::dino::collapse::Signs) of a collapse |
+/// | `collapsed` | 1 when the features collapse, else 0 |
 ///
 /// Methods add figures of their own and say what they are.
 pub type Figures = BTreeMap<String, f64>;

@@ -53,6 +53,27 @@ pub fn resample(
     }
 }
 
+/// The same resampling of the patch positions as one matrix
+/// `[to rows * columns, from rows * columns]`, row-major, for positions that
+/// are still being learnt.
+pub fn matrix(from: [usize; 2], to: [usize; 2], convention: Convention) -> Vec<f32> {
+    let sources = from[0] * from[1];
+    let [rows, columns] = [0, 1].map(|axis| taps(from[axis], to[axis], convention));
+    let mut matrix = vec![0.0; to[0] * to[1] * sources];
+    let targets = rows
+        .iter()
+        .flat_map(|row| columns.iter().map(move |column| (row, column)));
+    for (target, (row, column)) in matrix.chunks_exact_mut(sources).zip(targets) {
+        for (source_row, row_weight) in row {
+            for (source_column, column_weight) in column {
+                // Beyond the border several taps meet in one source.
+                target[source_row * from[1] + source_column] += (row_weight * column_weight) as f32;
+            }
+        }
+    }
+    matrix
+}
+
 /// The weighted sources of one target.
 type Taps = Vec<(usize, f64)>;
 
@@ -159,6 +180,25 @@ mod tests {
                     .iter()
                     .all(|value| (value - 0.25).abs() < 1e-6)
             );
+        }
+    }
+
+    #[test]
+    fn the_matrix_resamples_as_well() {
+        for convention in [Convention::Timm, Convention::Mae, Convention::Dino] {
+            let mut positions = ramp(4, 6);
+            for (index, value) in positions.data.iter_mut().enumerate() {
+                *value = (index as f32 * 1.7).sin();
+            }
+            for to in [[2, 3], [5, 4], [8, 6]] {
+                let expected = resample(&positions, [4, 6], to, convention);
+                let matrix = matrix([4, 6], to, convention);
+                for (row, expected) in matrix.chunks_exact(24).zip(&expected.data[1..]) {
+                    let products = row.iter().zip(&positions.data[1..]).map(|(a, b)| a * b);
+                    let got: f32 = products.sum();
+                    assert!((got - expected).abs() < 1e-6, "{convention:?} {to:?}");
+                }
+            }
         }
     }
 }

@@ -106,6 +106,16 @@ fn the_folded_form_equals_the_normalised_one() {
 }
 
 #[test]
+fn a_backbone_without_a_head_has_no_graph() {
+    let spec = spec(Pooling::ClassToken).backbone();
+    assert!(spec.check().is_ok());
+    let weights = weights(&spec);
+    assert!(weights.get("head.weight").is_none());
+    let error = vit_classifier(&spec, &weights, InputForm::Normalised).unwrap_err();
+    assert!(error.to_string().contains("without a head"), "{error}");
+}
+
+#[test]
 fn every_wrong_weight_is_listed() {
     let spec = spec(Pooling::ClassToken);
     let mut arrays = weights(&spec);

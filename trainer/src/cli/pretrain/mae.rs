@@ -2,7 +2,7 @@
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
-use millsight_trainer::data::augment::Augmentation;
+use millsight_trainer::data::augment::Change;
 use millsight_trainer::model::mae::{DecoderSpec, is_of_decoder};
 use millsight_trainer::pretext::mae;
 use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
@@ -135,12 +135,10 @@ impl MaeArgs {
             batch_size: 32,
             optimiser: mae::optimiser(self.method.weight_decay),
         };
+        let changes = self.run.augmentations()?;
         let config = self.run.config(shared, |network| {
             let decoder = DecoderSpec::proportional_to(network);
-            Method::Mae(
-                self.method
-                    .config(recipe, decoder, self.run.augmentations()),
-            )
+            Method::Mae(self.method.config(recipe, decoder, changes))
         })?;
         if let Method::Mae(recipe) = &config.method {
             mae::check(&config, recipe).into_diagnostic()?;
@@ -167,7 +165,7 @@ impl MethodArgs {
         &self,
         recipe: MaeRecipe,
         proportional: DecoderSpec,
-        augmentations: Vec<Augmentation>,
+        augmentations: Vec<Change>,
     ) -> MaeConfig {
         let (masking, mask_ratio) = recipe.masking();
         let width = self.decoder_width.unwrap_or(proportional.width);

@@ -1,0 +1,97 @@
+//! How good the teacher's features are, and whether they collapse.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::collapse::Signs;
+use super::loss;
+use crate::TrainError;
+use crate::data::tiles::Tiles;
+use crate::evaluate::knn;
+use crate::evaluate::metrics::Confusion;
+use crate::evaluate::predict::{self, Means};
+use crate::model::dino::DinoNetwork;
+use crate::run::config::RunConfig;
+
+/// Tiles that are looked at of the training and of the validation part, so
+/// that a look takes a bounded time.
+pub const MOST_TILES: [usize; 2] = [2000, 1000];
+
+/// What a look at the features gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// Classes of the validation part, as nearest neighbours of the training
+    /// part see them.
+    pub confusion: Confusion,
+    /// Whether the features collapse.
+    pub signs: Signs,
+}
+
+/// Looks at whole tiles through the teacher; the labels of the training part
+/// are used here and nowhere else.
+///
+/// # Errors
+/// When a tile cannot be read or the device fails.
+pub fn look(
+    teacher: &DinoNetwork,
+    centre: Tensor<2>,
+    temperature: f64,
+    config: &RunConfig,
+    [train, val]: [&Tiles; 2],
+    means: Means<'_>,
+    mut seen: impl FnMut(usize),
+) -> Result<Look, TrainError> {
+    let width = config.network.width;
+    let mut features = |tiles: &Tiles, most: usize| -> Result<_, TrainError> {
+        let which = spread(tiles.len(), most);
+        let (backbone, preprocessing) = (&teacher.backbone, &config.preprocessing);
+        let raw = predict::logits(backbone, tiles, &which, preprocessing, means, &mut seen)?;
+        let labels: Vec<usize> = which.iter().map(|&tile| tiles.labels[tile]).collect();
+        Ok((raw, labels))
+    };
+    let (mut known, known_labels) = features(train, MOST_TILES[0])?;
+    let (mut queries, labels) = features(val, MOST_TILES[1])?;
+    let distributions = distributions(teacher, &queries, width, centre, temperature, means.device);
+    knn::normalise(&mut known, width);
+    knn::normalise(&mut queries, width);
+    let signs = Signs::of(distributions, &queries, width)?;
+    let classes = config.classes.len();
+    let predicted = means
+        .loaders
+        .install(|| knn::predict(&known, &known_labels, &queries, width, classes));
+    Ok(Look {
+        confusion: Confusion::of(classes, &labels, &predicted),
+        signs,
+    })
+}
+
+/// What the teacher would tell a student of the tiles with these features.
+fn distributions(
+    teacher: &DinoNetwork,
+    features: &[f32],
+    width: usize,
+    centre: Tensor<2>,
+    temperature: f64,
+    device: &Device,
+) -> Tensor<2> {
+    let data = TensorData::new(features.to_vec(), [features.len() / width, width]);
+    let outputs = teacher.head.forward(Tensor::from_data(data, device));
+    loss::sharpened(outputs, centre, temperature)
+}
+
+/// At most `most` of `count` tiles, spread evenly over the table.
+fn spread(count: usize, most: usize) -> Vec<usize> {
+    let looked = count.min(most);
+    (0..looked).map(|number| number * count / looked).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_bounded_and_goes_over_the_whole_table() {
+        assert_eq!(spread(4, 10), [0, 1, 2, 3]);
+        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
+        assert!(spread(0, 4).is_empty());
+    }
+}
