@@ -12,11 +12,13 @@
 //! * [`block`]: forward and backward pass on slices.
 //! * [`attention`], [`linear`], [`norm`], [`gelu`], [`softmax`],
 //!   [`residual`]: its parts.
+//! * [`adamw`]: a step of the optimiser.
 //! * [`matrix`], [`lanes`], [`buffers`]: what they are made of.
 //!
 //! Other devices, and other element types than `f32`, take the plain form,
 //! which says the same in burn's operations.
 
+mod adamw;
 mod attention;
 mod block;
 mod buffers;
@@ -29,6 +31,8 @@ mod norm;
 mod residual;
 mod softmax;
 mod tensors;
+
+pub(crate) use adamw::Update;
 
 use burn::backend::{Autodiff, DispatchTensor, Flex};
 use burn::module::Param;
