@@ -7,6 +7,7 @@
 //! of [`training`], [`evaluate`] says how good it is, [`model_export`] writes the file that the runtime loads. A run is a
 //! folder: [`run`].
 
+mod cpu;
 pub mod data;
 pub mod device;
 pub mod downstream;

@@ -7,6 +7,8 @@ use millsight_export::graph::VitSpec;
 
 use super::patches;
 
+use crate::cpu;
+
 /// A parameter that is all zeros until weights are loaded.
 pub(crate) fn empty<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
     Param::from_tensor(Tensor::zeros(shape, device))
@@ -45,7 +47,7 @@ pub struct LayerNorm {
     /// Shift, `[width]`.
     pub bias: Param<Tensor<1>>,
     /// Added to the variance.
-    epsilon: f64,
+    pub(crate) epsilon: f64,
 }
 
 impl LayerNorm {
@@ -122,7 +124,8 @@ pub struct Attention {
     pub qkv: Linear,
     /// Mixes the heads.
     pub proj: Linear,
-    heads: usize,
+    /// Number of heads, of `width / heads` elements each.
+    pub(crate) heads: usize,
 }
 
 impl Attention {
@@ -240,6 +243,14 @@ impl Block {
     /// As [`Block::forward`], with what attention and the MLP add to each
     /// image multiplied by its factor, `[n, 1, 1]` each.
     pub fn forward_scaled(&self, x: Tensor<3>, factors: Option<&[Tensor<3>; 2]>) -> Tensor<3> {
+        match cpu::block(self, &x, factors) {
+            Some(out) => out,
+            None => self.plain(x, factors),
+        }
+    }
+
+    /// The same, in burn's operations.
+    pub(crate) fn plain(&self, x: Tensor<3>, factors: Option<&[Tensor<3>; 2]>) -> Tensor<3> {
         let scaled = |scale: &Option<LayerScale>, branch: usize, x| {
             let x = match scale {
                 Some(scale) => scale.forward(x),

@@ -6,6 +6,7 @@ use millsight_export::weights::NamedArrays;
 use serde::{Deserialize, Serialize};
 
 use super::gradients::Gradients;
+use crate::cpu::Update;
 use crate::model::ModelError;
 use crate::model::parameters;
 
@@ -212,23 +213,17 @@ impl ModuleMapper for Step<'_> {
         else {
             return parameter;
         };
-        let (beta_1, beta_2) = self.config.betas;
         state.updates += 1;
-        let updates = state.updates as i32;
-        state.first = state.first.clone() * beta_1 + gradient.clone() * (1.0 - beta_1);
-        state.second = state.second.clone() * beta_2 + gradient.square() * (1.0 - beta_2);
-        let correction = (1.0 - beta_2.powi(updates)).sqrt();
-        let denominator = state.second.clone().sqrt() / correction + self.config.epsilon;
-        let step_size = self.rate / (1.0 - beta_1.powi(updates));
-        let change = state.first.clone() / denominator * step_size;
-        let decay = if state.decays {
-            1.0 - self.rate * self.config.weight_decay
-        } else {
-            1.0
-        };
+        let update = self.update(state);
         parameter.map(|old| {
-            let new = old.clone().inner() * decay - change.reshape(old.dims());
-            if old.is_autodiff() {
+            let autodiff = old.is_autodiff();
+            let old = old.inner();
+            let moments = [&mut state.first, &mut state.second];
+            let new = match update.apply(&old, &gradient, moments) {
+                Some(new) => new,
+                None => plain(update, old, gradient, state),
+            };
+            if autodiff {
                 Tensor::from_inner(new).require_grad()
             } else {
                 new
@@ -237,8 +232,46 @@ impl ModuleMapper for Step<'_> {
     }
 }
 
+impl Step<'_> {
+    fn update(&self, state: &State) -> Update {
+        let AdamWConfig {
+            betas: (beta_1, beta_2),
+            epsilon,
+            weight_decay,
+            ..
+        } = self.config;
+        let updates = state.updates as i32;
+        let decay = if state.decays { weight_decay } else { 0.0 };
+        Update {
+            betas: [beta_1, beta_2].map(|beta| [beta as f32, (1.0 - beta) as f32]),
+            correction: (1.0 - beta_2.powi(updates)).sqrt() as f32,
+            epsilon: epsilon as f32,
+            step_size: (self.rate / (1.0 - beta_1.powi(updates))) as f32,
+            kept: (1.0 - self.rate * decay) as f32,
+        }
+    }
+}
+
+/// The update in burn's operations, for every device.
+fn plain<const D: usize>(
+    update: Update,
+    old: Tensor<D>,
+    gradient: Tensor<1>,
+    state: &mut State,
+) -> Tensor<D> {
+    let [[beta_1, rest_1], [beta_2, rest_2]] = update.betas;
+    state.first = state.first.clone() * beta_1 + gradient.clone() * rest_1;
+    state.second = state.second.clone() * beta_2 + gradient.square() * rest_2;
+    let denominator = state.second.clone().sqrt() / update.correction + update.epsilon;
+    let change = state.first.clone() / denominator * update.step_size;
+    let shape = old.dims();
+    old * update.kept - change.reshape(shape)
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
     use super::*;
 
     #[test]
@@ -257,6 +290,52 @@ mod tests {
             assert_eq!(applies(Decays::Matrices), matrices, "{name}");
             assert_eq!(applies(Decays::NotVectors), not_vectors, "{name}");
             assert!(applies(Decays::All), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_pass_gives_what_the_operations_give() {
+        let device = Device::flex();
+        let numbers = |scale: f32| -> Vec<f32> {
+            (0..77)
+                .map(|index| ((index * 37 % 50) as f32 - 24.0) * scale)
+                .collect()
+        };
+        let tensor =
+            |values: Vec<f32>| Tensor::<1>::from_data(TensorData::new(values, [77]), &device);
+        let update = Update {
+            betas: [[0.9, 0.1], [0.999, 0.001]],
+            correction: 0.05,
+            epsilon: 1e-8,
+            step_size: 0.003,
+            kept: 0.999,
+        };
+        let mut state = State {
+            name: String::new(),
+            decays: true,
+            updates: 3,
+            first: tensor(numbers(0.01)),
+            second: tensor(numbers(0.1)).square(),
+        };
+        let (old, gradient) = (tensor(numbers(1.0)), tensor(numbers(0.5)));
+        let (mut first, mut second) = (state.first.clone(), state.second.clone());
+        let new = update
+            .apply(&old, &gradient, [&mut first, &mut second])
+            .unwrap();
+        let expected = plain(update, old, gradient, &mut state);
+        for (got, expected) in [
+            (new, expected),
+            (first, state.first),
+            (second, state.second),
+        ] {
+            let got = parameters::to_vec(got, "").unwrap();
+            let expected = parameters::to_vec(expected, "").unwrap();
+            for (got, expected) in got.into_iter().zip(expected) {
+                assert!(
+                    (got - expected).abs() <= 1e-6 * expected.abs(),
+                    "{got} {expected}"
+                );
+            }
         }
     }
 }
