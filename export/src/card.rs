@@ -5,6 +5,12 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+mod error;
+mod operating;
+
+pub use error::CardError;
+pub use operating::{Calibration, ClassPoint, OperatingFigures, OperatingPoint, Proportion};
+
 /// The class name that means "nothing wrong here".
 pub const NO_DEFECT: &str = "no_defect";
 
@@ -63,6 +69,10 @@ pub struct ModelCard {
     /// that is absent is flagged when it is the most probable one.
     #[serde(default)]
     pub thresholds: BTreeMap<String, f32>,
+    /// How logits become the probabilities that the thresholds are compared
+    /// with. Without it, by softmax alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Where the model came from.
     #[serde(default)]
     pub provenance: Provenance,
@@ -124,6 +134,12 @@ impl ModelCard {
                     threshold,
                 });
             }
+        }
+        if let Some(calibration) = &self.calibration {
+            if self.output.kind == OutputKind::Probabilities {
+                return Err(CardError::CalibratedProbabilities);
+            }
+            calibration.validate()?;
         }
         self.provenance.validate()?;
         self.validate_input()
@@ -296,6 +312,9 @@ pub struct Provenance {
     pub created: String,
     /// Metrics by name (for example `test.balanced_accuracy`), 0 to 1.
     pub metrics: BTreeMap<String, f64>,
+    /// What the thresholds were chosen for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operating_point: Option<OperatingPoint>,
     /// Parity of the exported graph with the trainer's own logits.
     pub parity: Option<Parity>,
 }
@@ -305,16 +324,19 @@ impl Provenance {
     fn validate(&self) -> Result<(), CardError> {
         for (name, &value) in &self.metrics {
             if !value.is_finite() {
-                let name = format!("metrics.{name}");
+                let name = format!("provenance.metrics.{name}");
                 return Err(CardError::NotFinite { name, value });
             }
+        }
+        if let Some(point) = &self.operating_point {
+            point.validate()?;
         }
         let Some(parity) = &self.parity else {
             return Ok(());
         };
         for (name, value) in [
-            ("parity.max_abs", parity.max_abs),
-            ("parity.tolerance", parity.tolerance),
+            ("provenance.parity.max_abs", parity.max_abs),
+            ("provenance.parity.tolerance", parity.tolerance),
         ] {
             if !value.is_finite() {
                 let (name, value) = (name.to_owned(), value.into());
@@ -337,120 +359,6 @@ pub struct Parity {
     pub max_abs: f32,
     /// The difference that was tolerated.
     pub tolerance: f32,
-}
-
-/// What is wrong with a card, and what to do about it.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CardError {
-    /// Another program's version.
-    #[error(
-        "its `schema` is {found}, but this program knows versions 1 to {}; use the program that \
-         wrote it, or a newer one",
-        ModelCard::SCHEMA
-    )]
-    Schema {
-        /// The version found.
-        found: u32,
-    },
-    /// Fewer than two classes.
-    #[error(
-        "`classes` has {count} name(s), but a classifier needs at least two; list one name for each score of the network, in order"
-    )]
-    TooFewClasses {
-        /// How many there are.
-        count: usize,
-    },
-    /// A class without a name.
-    #[error("class {index} (counted from 0) of `classes` has no name")]
-    UnnamedClass {
-        /// Its index.
-        index: usize,
-    },
-    /// Two classes of one name.
-    #[error(
-        "`classes` names `{class}` twice, at {first} and {second} (counted from 0); give every class a name of its own"
-    )]
-    DuplicateClass {
-        /// The name.
-        class: String,
-        /// Index of its first use.
-        first: usize,
-        /// Index of its second use.
-        second: usize,
-    },
-    /// No class for a tile without defect.
-    #[error(
-        "none of the classes ({classes}) is `{NO_DEFECT}`; rename the one that means \"nothing wrong here\""
-    )]
-    NoDefectMissing {
-        /// The classes there are.
-        classes: String,
-    },
-    /// A threshold for a class that does not exist.
-    #[error(
-        "`thresholds` names `{class}`, which is none of the classes ({classes}); correct the name or remove the line"
-    )]
-    UnknownThreshold {
-        /// The name.
-        class: String,
-        /// The classes there are.
-        classes: String,
-    },
-    /// A threshold for the class that is never flagged.
-    #[error("`thresholds` names `{NO_DEFECT}`, which is never flagged; remove the line")]
-    NoDefectThreshold,
-    /// A threshold that is no probability.
-    #[error("the threshold of `{class}` is {threshold}, but a probability lies between 0 and 1")]
-    Threshold {
-        /// The class.
-        class: String,
-        /// Its threshold.
-        threshold: f32,
-    },
-    /// A figure of the provenance that is no number.
-    #[error("`provenance.{name}` is {value}, which is not a finite number; remove the line")]
-    NotFinite {
-        /// Its name.
-        name: String,
-        /// What it is.
-        value: f64,
-    },
-    /// Neither grey nor RGB.
-    #[error("`input.channels` is {channels}, but must be 1 (grey) or 3 (RGB)")]
-    Channels {
-        /// What it is.
-        channels: usize,
-    },
-    /// A side that no network's input has.
-    #[error(
-        "`input.{side}` is {pixels}, but must be 1 to {} pixels; state it where the graph leaves it open",
-        InputSpec::LARGEST_SIDE
-    )]
-    Side {
-        /// `width` or `height`.
-        side: &'static str,
-        /// What it is.
-        pixels: usize,
-    },
-    /// A mean that is no number.
-    #[error("`preprocessing.mean` of channel {channel} is {mean}, which is not a finite number")]
-    Mean {
-        /// Index of the channel.
-        channel: usize,
-        /// What it is.
-        mean: f32,
-    },
-    /// A standard deviation by which one cannot divide.
-    #[error(
-        "`preprocessing.std` of channel {channel} is {std}, but values are divided by it: it must be greater than 0 (1 to leave them as they are)"
-    )]
-    Std {
-        /// Index of the channel.
-        channel: usize,
-        /// What it is.
-        std: f32,
-    },
 }
 
 #[cfg(test)]

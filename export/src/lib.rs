@@ -8,6 +8,7 @@
 //! * [`weights`]: named arrays in and out (safetensors, timm's names).
 //! * [`graph`]: ONNX graphs written node by node.
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
+//! * [`verdict`]: scores to probabilities and a verdict; the only implementation.
 //! * [`verify`]: parity of a model file against reference logits.
 //! * [`command_line`]: what the command lines of the programs share.
 //! * [`panics`]: what a panic said.
@@ -23,5 +24,6 @@ pub mod model_file;
 pub mod output;
 pub mod panics;
 pub mod preprocess;
+pub mod verdict;
 pub mod verify;
 pub mod weights;

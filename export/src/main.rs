@@ -289,6 +289,9 @@ fn describe_card(text: &mut String, model: &ModelFile) -> fmt::Result {
     for (class, threshold) in &model.card.thresholds {
         line(text, "threshold", format_args!("{class} {threshold}"))?;
     }
+    if let Some(calibration) = &model.card.calibration {
+        line(text, "temperature", calibration)?;
+    }
     for (name, value) in &provenance.metrics {
         line(text, "metric", format_args!("{name} {value:.4}"))?;
     }
@@ -306,6 +309,9 @@ fn describe_card(text: &mut String, model: &ModelFile) -> fmt::Result {
         if !value.is_empty() {
             line(text, name, value)?;
         }
+    }
+    if let Some(point) = &provenance.operating_point {
+        write!(text, "\n{}\n", point.table(&model.card.thresholds))?;
     }
     Ok(())
 }

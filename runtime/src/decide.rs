@@ -2,28 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use millsight_export::card::{ModelCard, NO_DEFECT, OutputKind};
+use millsight_export::card::{ModelCard, NO_DEFECT};
+pub use millsight_export::verdict::Verdict;
+use millsight_export::verdict::VerdictRule;
 
-/// Turns the network's scores into verdicts by the thresholds of the card and
-/// of the station.
+/// Turns the network's scores into verdicts by the calibration and the
+/// thresholds of the card and by the thresholds of the station.
 #[derive(Debug, Clone)]
 pub struct Decider {
     classes: Vec<String>,
-    no_defect: usize,
-    kind: OutputKind,
-    /// For each class its threshold; `None`: flagged when most probable.
-    thresholds: Vec<Option<f32>>,
-}
-
-/// What the classifier says of a tile.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Verdict {
-    /// Index of the class in the card.
-    pub class: usize,
-    /// Probability of that class, 0 to 1.
-    pub probability: f32,
-    /// Whether the class is a defect.
-    pub flagged: bool,
+    rule: VerdictRule,
 }
 
 /// Why thresholds and card do not fit.
@@ -59,22 +47,19 @@ impl Decider {
     /// the model does not know.
     pub fn new(card: &ModelCard, station: &BTreeMap<String, f32>) -> Result<Self, DecideError> {
         let all = || card.classes.join(", ");
-        let index = |name: &str| card.classes.iter().position(|class| class == name);
-        let no_defect =
-            index(NO_DEFECT).ok_or_else(|| DecideError::NoCleanClass { classes: all() })?;
-        let mut thresholds = vec![None; card.classes.len()];
+        let mut rule =
+            VerdictRule::of(card).ok_or_else(|| DecideError::NoCleanClass { classes: all() })?;
         for (class, &threshold) in card.thresholds.iter().chain(station) {
-            let class = index(class).ok_or_else(|| DecideError::UnknownClass {
+            let index = card.classes.iter().position(|name| name == class);
+            let index = index.ok_or_else(|| DecideError::UnknownClass {
                 class: class.clone(),
                 classes: all(),
             })?;
-            thresholds[class] = Some(threshold);
+            rule.set_threshold(index, threshold);
         }
         Ok(Self {
             classes: card.classes.clone(),
-            no_defect,
-            kind: card.output.kind,
-            thresholds,
+            rule,
         })
     }
 
@@ -88,57 +73,14 @@ impl Decider {
         self.classes
             .iter()
             .enumerate()
-            .filter(|(index, _)| *index != self.no_defect)
+            .filter(|(index, _)| *index != self.rule.no_defect())
             .map(|(index, name)| (index, name.as_str()))
     }
 
     /// Replaces the scores of one tile by its probabilities and gives the
-    /// verdict: the most probable of the defect classes that reach their
-    /// threshold, or that are the most probable of all where they have none;
-    /// otherwise no defect.
+    /// verdict; see [`VerdictRule::judge`].
     pub fn decide(&self, scores: &mut [f32]) -> Verdict {
-        if self.kind == OutputKind::Logits {
-            softmax(scores);
-        }
-        let most_probable = most_probable(scores);
-        let flagged = self
-            .defects()
-            .map(|(class, _)| class)
-            .filter(|&class| match self.thresholds[class] {
-                Some(threshold) => scores[class] >= threshold,
-                None => class == most_probable,
-            })
-            .max_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-        let class = flagged.unwrap_or(self.no_defect);
-        Verdict {
-            class,
-            probability: scores[class],
-            flagged: flagged.is_some(),
-        }
-    }
-}
-
-/// Index of the largest score; the first of equals.
-fn most_probable(scores: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, score) in scores.iter().enumerate() {
-        if score.total_cmp(&scores[best]).is_gt() {
-            best = index;
-        }
-    }
-    best
-}
-
-/// Softmax in place, shifted by the maximum so that it cannot overflow.
-fn softmax(scores: &mut [f32]) {
-    let maximum = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut sum = 0.0;
-    for score in scores.iter_mut() {
-        *score = (*score - maximum).exp();
-        sum += *score;
-    }
-    for score in scores {
-        *score /= sum;
+        self.rule.judge(scores)
     }
 }
 
@@ -151,7 +93,9 @@ pub fn are_finite(scores: &[f32]) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use millsight_export::card::{ElementType, InputSpec, OutputSpec, Preprocessing, Provenance};
+    use millsight_export::card::{
+        ElementType, InputSpec, OutputKind, OutputSpec, Preprocessing, Provenance,
+    };
 
     fn card(thresholds: &[(&str, f32)]) -> ModelCard {
         ModelCard {
@@ -174,6 +118,7 @@ mod tests {
             },
             preprocessing: Preprocessing::imagenet(),
             thresholds: thresholds.iter().map(|&(k, v)| (k.into(), v)).collect(),
+            calibration: None,
             provenance: Provenance::default(),
         }
     }
@@ -190,33 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn without_thresholds_the_most_probable_class_wins() {
-        assert_eq!(verdict(&[], &[], [0.0, 3.0, 1.0]).class, 1);
-        let clean = verdict(&[], &[], [3.0, 1.0, 1.0]);
-        assert!(!clean.flagged && clean.class == 0);
-    }
-
-    #[test]
-    fn a_low_threshold_flags_what_is_not_most_probable() {
-        // softmax(1, 0, -5) is about 0.73, 0.27, 0.002.
-        let flagged = verdict(&[("cracks", 0.2)], &[], [1.0, 0.0, -5.0]);
-        assert!(flagged.flagged && flagged.class == 1);
-        assert!((flagged.probability - 0.268).abs() < 1e-3);
-    }
-
-    #[test]
     fn a_high_threshold_clears_and_the_station_overrides_the_card() {
         assert!(!verdict(&[("cracks", 0.99)], &[], [0.0, 2.0, 0.0]).flagged);
         assert!(verdict(&[("cracks", 0.99)], &[("cracks", 0.5)], [0.0, 2.0, 0.0]).flagged);
-    }
-
-    #[test]
-    fn probabilities_sum_to_one_even_for_huge_logits() {
-        let decider = Decider::new(&card(&[]), &BTreeMap::new()).unwrap();
-        let mut scores = [1e30, -1e30, 0.0];
-        let verdict = decider.decide(&mut scores);
-        assert_eq!(scores.iter().sum::<f32>(), 1.0);
-        assert_eq!(verdict.probability, 1.0);
     }
 
     #[test]

@@ -66,6 +66,7 @@ fn card() -> ModelCard {
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: BTreeMap::new(),
+        calibration: None,
         provenance: Provenance::default(),
     }
 }

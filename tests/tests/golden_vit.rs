@@ -120,6 +120,7 @@ fn model(spec: &VitSpec, weights: &NamedArrays, form: InputForm) -> ModelFile {
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: Default::default(),
+        calibration: None,
         provenance: Provenance::default(),
     };
     ModelFile::from_graph(vit_classifier(spec, weights, form).unwrap(), card).unwrap()

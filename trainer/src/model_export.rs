@@ -152,6 +152,7 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
         },
         preprocessing: config.preprocessing.clone(),
         thresholds: settings.thresholds.clone(),
+        calibration: None,
         provenance: Provenance {
             git_revision: config.git_revision.clone(),
             command: config.command.clone(),
@@ -163,6 +164,7 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
                 .map(|file| file.sha256.clone()),
             created: settings.created.clone(),
             metrics,
+            operating_point: None,
             parity: None,
         },
     })

@@ -21,6 +21,7 @@ fn card() -> ModelCard {
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: BTreeMap::from([("cracks".into(), 0.4)]),
+        calibration: None,
         provenance: Provenance::default(),
     }
 }
@@ -115,9 +116,86 @@ fn figures_are_finite() {
     assert!(text.contains("parity.tolerance"), "{text}");
 }
 
+fn operating_point() -> OperatingPoint {
+    let share = Proportion {
+        count: 1,
+        of: 300,
+        lower: 0.0001,
+        upper: 0.0184,
+    };
+    let point = ClassPoint {
+        tiles: 300,
+        tolerated: 0,
+        proven: false,
+        tiles_needed: 368,
+    };
+    let figures = OperatingFigures {
+        false_alarms: share,
+        missed: BTreeMap::from([("cracks".into(), share)]),
+    };
+    OperatingPoint {
+        miss_rate: 0.01,
+        confidence: 0.95,
+        split: "val".into(),
+        classes: BTreeMap::from([("cracks".into(), point)]),
+        parts: BTreeMap::from([("test".into(), figures)]),
+    }
+}
+
+#[test]
+fn a_temperature_divides_logits() {
+    for bad in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+        let text = problem(|card| {
+            card.calibration = Some(Calibration {
+                temperature: bad,
+                ..Calibration::default()
+            });
+        });
+        assert!(text.contains("greater than 0"), "{text}");
+    }
+    let text = problem(|card| {
+        card.calibration = Some(Calibration {
+            ece_after: f64::NAN,
+            ..Calibration::default()
+        });
+    });
+    assert!(text.contains("`calibration.ece_after` is NaN"), "{text}");
+    let text = problem(|card| {
+        card.output.kind = OutputKind::Probabilities;
+        card.calibration = Some(Calibration::default());
+    });
+    assert!(text.contains("remove one of them"), "{text}");
+    let text = problem(|card| {
+        let mut point = operating_point();
+        point.miss_rate = f64::INFINITY;
+        card.provenance.operating_point = Some(point);
+    });
+    assert!(text.contains("operating_point.miss_rate"), "{text}");
+}
+
+#[test]
+fn a_card_without_calibration_is_written_as_before() {
+    let json = serde_json::to_string(&card()).unwrap();
+    assert!(
+        !json.contains("calibration") && !json.contains("operating_point"),
+        "{json}"
+    );
+    let card: ModelCard =
+        toml::from_str("classes = ['no_defect', 'cracks']\n[calibration]\ntemperature = 1.5")
+            .unwrap();
+    assert_eq!(card.calibration.unwrap().temperature, 1.5);
+}
+
 #[test]
 fn json_keeps_every_field() {
     let mut card = card();
+    card.calibration = Some(Calibration {
+        temperature: 1.3,
+        ece_before: 0.04,
+        ece_after: 0.01,
+        tiles: 300,
+        split: "val".into(),
+    });
     card.provenance = Provenance {
         git_revision: "abc".into(),
         command: "millsight-train".into(),
@@ -126,6 +204,7 @@ fn json_keeps_every_field() {
         initial_weights_sha256: Some("01".into()),
         created: "2026-01-01T00:00:00Z".into(),
         metrics: BTreeMap::from([("test.macro_f1".into(), 0.1)]),
+        operating_point: Some(operating_point()),
         parity: Some(Parity {
             engine: "embedded".into(),
             samples: 4,
@@ -147,4 +226,21 @@ fn a_sidecar_needs_only_classes() {
     assert!(error.to_string().contains("missing field `classes`"));
     let error = toml::from_str::<ModelCard>("classes = []\nclases = []").unwrap_err();
     assert!(error.to_string().contains("unknown field `clases`"));
+}
+
+#[test]
+fn an_operating_point_is_a_table() {
+    let thresholds = BTreeMap::from([("cracks".into(), 0.03125)]);
+    assert_eq!(
+        operating_point().table(&thresholds),
+        "operating point: at most 1 % of the tiles of a defect missed, thresholds from the val \
+         part, exact bounds at 95 % confidence\n\
+         \n\
+         class         threshold  missed in test\n\
+         cracks        0.031250   1 of 300, 0.33 % (0.01 to 1.84)\n\
+         false alarms             1 of 300, 0.33 % (0.01 to 1.84)\n\
+         \n\
+         cracks: not proven by 300 tiles; its threshold misses none of them, and 368 tiles are \
+         needed\n"
+    );
 }

@@ -58,6 +58,7 @@ fn model(batch: Option<i64>) -> ModelFile {
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: Default::default(),
+        calibration: None,
         provenance: Provenance::default(),
     };
     ModelFile::from_graph(proto, card).unwrap()

@@ -1,0 +1,257 @@
+//! What a card says of calibration and operating point.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::CardError;
+
+/// Temperature scaling (Guo et al., On Calibration of Modern Neural Networks,
+/// ICML 2017): probabilities are `softmax(logits / temperature)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calibration {
+    /// By what the logits are divided, above 0; 1, the default, changes
+    /// nothing.
+    pub temperature: f32,
+    /// Expected calibration error in 15 bins before, 0 to 1.
+    pub ece_before: f64,
+    /// The same with the temperature.
+    pub ece_after: f64,
+    /// Number of tiles from which it was measured.
+    pub tiles: usize,
+    /// The part of the table that they stand in.
+    pub split: String,
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            ece_before: 0.0,
+            ece_after: 0.0,
+            tiles: 0,
+            split: String::new(),
+        }
+    }
+}
+
+/// What the thresholds of a card were chosen for, and what they come to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperatingPoint {
+    /// The share of a defect's tiles that may be missed, 0 to 1.
+    pub miss_rate: f64,
+    /// Confidence of all bounds, 0 to 1.
+    pub confidence: f64,
+    /// The part of the table from which the thresholds come.
+    pub split: String,
+    /// How the threshold of each defect class came about.
+    pub classes: BTreeMap<String, ClassPoint>,
+    /// What they come to on each part of the table that was looked at.
+    pub parts: BTreeMap<String, OperatingFigures>,
+}
+
+/// How the threshold of one class came about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassPoint {
+    /// Tiles of the class that there were.
+    pub tiles: u64,
+    /// How many of them may stay below the threshold.
+    pub tolerated: u64,
+    /// Whether so many tiles prove the miss rate.
+    pub proven: bool,
+    /// The least number of tiles that can prove it, if none is missed.
+    pub tiles_needed: u64,
+}
+
+/// What thresholds come to on one part of a table.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OperatingFigures {
+    /// Tiles without a defect that are flagged.
+    pub false_alarms: Proportion,
+    /// Of each defect class the tiles that are not flagged at all.
+    pub missed: BTreeMap<String, Proportion>,
+}
+
+/// A share of a number of tiles with its exact (Clopper-Pearson) bounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Proportion {
+    /// Tiles that count.
+    pub count: u64,
+    /// All tiles.
+    pub of: u64,
+    /// Lower bound of the rate, 0 to 1.
+    pub lower: f64,
+    /// Upper bound of the rate, 0 to 1.
+    pub upper: f64,
+}
+
+impl Proportion {
+    /// The share itself, 0 to 1; `None` of no tiles.
+    pub fn rate(&self) -> Option<f64> {
+        (self.of > 0).then(|| self.count as f64 / self.of as f64)
+    }
+}
+
+/// For people, for example `3 of 120, 2.50 % (0.52 to 7.13)`.
+impl Display for Proportion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, of, .. } = self;
+        let Some(rate) = self.rate() else {
+            return write!(formatter, "no tiles");
+        };
+        let [rate, lower, upper] = [rate, self.lower, self.upper].map(|share| share * 100.0);
+        write!(
+            formatter,
+            "{count} of {of}, {rate:.2} % ({lower:.2} to {upper:.2})"
+        )
+    }
+}
+
+/// For people.
+impl Display for Calibration {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:.4}", self.temperature)?;
+        if self.tiles > 0 {
+            write!(
+                formatter,
+                ", from {} tiles of the {} part: calibration error {:.4}, {:.4} before",
+                self.tiles, self.split, self.ece_after, self.ece_before
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl OperatingPoint {
+    /// Thresholds and what they come to, as a table of plain text.
+    pub fn table(&self, thresholds: &BTreeMap<String, f32>) -> String {
+        let mut rows = vec![vec!["class".to_owned(), "threshold".to_owned()]];
+        rows[0].extend(self.parts.keys().map(|part| format!("missed in {part}")));
+        for class in self.classes.keys() {
+            let threshold = thresholds.get(class);
+            let threshold = threshold.map_or("none".into(), |value| format!("{value:.6}"));
+            let missed = self.parts.values().map(|figures| {
+                let missed = figures.missed.get(class);
+                missed.map(Proportion::to_string).unwrap_or_default()
+            });
+            let row = [class.clone(), threshold].into_iter().chain(missed);
+            rows.push(row.collect());
+        }
+        let alarms = self
+            .parts
+            .values()
+            .map(|part| part.false_alarms.to_string());
+        let alarms = ["false alarms".to_owned(), String::new()]
+            .into_iter()
+            .chain(alarms);
+        rows.push(alarms.collect());
+        let mut text = format!(
+            "operating point: at most {} % of the tiles of a defect missed, thresholds from the \
+             {} part, exact bounds at {} % confidence\n\n",
+            percent(self.miss_rate),
+            self.split,
+            percent(self.confidence),
+        );
+        text.push_str(&aligned(&rows));
+        for (class, point) in &self.classes {
+            if point.proven {
+                continue;
+            }
+            let ClassPoint {
+                tiles,
+                tiles_needed,
+                ..
+            } = point;
+            // Writing to a String cannot fail.
+            let _ = match tiles {
+                0 => writeln!(
+                    text,
+                    "\n{class}: the {} part has no tile of it, so that it keeps no threshold and is \
+                     flagged where it is most probable; {tiles_needed} tiles are needed",
+                    self.split
+                ),
+                _ => writeln!(
+                    text,
+                    "\n{class}: not proven by {tiles} tiles; its threshold misses none of them, and \
+                     {tiles_needed} tiles are needed",
+                ),
+            };
+        }
+        text
+    }
+}
+
+/// Percent with the digits that it has, without those of binary fractions.
+fn percent(share: f64) -> f64 {
+    (share * 1e6).round() / 1e4
+}
+
+/// Columns padded to the widest of their cells.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
+    let width = |column: usize| {
+        let lengths = rows.iter().map(|row| cell(row, column).chars().count());
+        lengths.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, &width) in widths.iter().enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{gap}{:width$}", cell(row, column));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+impl Calibration {
+    pub(super) fn validate(&self) -> Result<(), CardError> {
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return Err(CardError::Temperature {
+                temperature: self.temperature,
+            });
+        }
+        let figures = [
+            ("calibration.ece_before", self.ece_before),
+            ("calibration.ece_after", self.ece_after),
+        ];
+        figures.into_iter().try_for_each(finite)
+    }
+}
+
+impl OperatingPoint {
+    pub(super) fn validate(&self) -> Result<(), CardError> {
+        let own = [
+            ("provenance.operating_point.miss_rate", self.miss_rate),
+            ("provenance.operating_point.confidence", self.confidence),
+        ];
+        let parts = self.parts.values().flat_map(|figures| {
+            let all = figures.missed.values().chain([&figures.false_alarms]);
+            all.flat_map(|share| [share.lower, share.upper])
+                .map(|bound| ("provenance.operating_point.parts", bound))
+        });
+        own.into_iter().chain(parts).try_for_each(finite)
+    }
+}
+
+/// Numbers that are not finite cannot be written into a model file.
+fn finite((name, value): (&str, f64)) -> Result<(), CardError> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(CardError::NotFinite {
+        name: name.to_owned(),
+        value,
+    })
+}
