@@ -31,7 +31,9 @@ pub use tolerance::Tolerance;
 const FOLDER: &str = "MILLSIGHT_GOLDEN_DIR";
 
 /// The kinds of case that there are tests for, each a folder.
-const KINDS: [&str; 5] = ["vit", "preproc", "metrics", "mae", "dino"];
+const KINDS: [&str; 8] = [
+    "vit", "preproc", "metrics", "mae", "dino", "downstream", "split", "pca",
+];
 
 /// The folder with the golden vectors.
 pub fn folder() -> PathBuf {

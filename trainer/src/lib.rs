@@ -4,13 +4,15 @@
 //! The walk: [`data`] turns a folder into tables and batches, [`model`] is the
 //! network, [`weights`] brings weights from elsewhere, [`pretext`] trains it
 //! without labels and [`downstream`] with them, with [`optimise`] in the loop
-//! of [`training`], [`evaluate`] says how good it is, [`model_export`] writes the file that the runtime loads. A run is a
-//! folder: [`run`].
+//! of [`training`], [`evaluate`] says how good it is, [`model_export`] writes
+//! the file that the runtime loads, [`embed`] shows what the network sees. A
+//! run is a folder: [`run`].
 
 mod cpu;
 pub mod data;
 pub mod device;
 pub mod downstream;
+pub mod embed;
 mod error;
 pub mod evaluate;
 pub mod machine;

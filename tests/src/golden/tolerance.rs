@@ -40,6 +40,19 @@ pub enum Tolerance {
         #[serde(default)]
         exclude_dim0_ranges: Vec<[usize; 2]>,
     },
+    /// Every element within `atol`, where each row as a whole may have the
+    /// other sign.
+    MaxAbsUpToSignPerRow {
+        /// Largest absolute difference.
+        atol: f64,
+    },
+    /// Every element within a share of its column's largest, where each column
+    /// as a whole may have the other sign.
+    MaxAbsUpToSignPerColumn {
+        /// Largest absolute difference as a share of the column's largest
+        /// element.
+        atol_rel_to_col_max: f64,
+    },
     /// Another kind, which the test that meets it must treat itself.
     #[serde(other)]
     Other,
@@ -104,11 +117,55 @@ impl Tolerance {
                 }
                 Ok(())
             }
+            Tolerance::MaxAbsUpToSignPerRow { atol } => {
+                let width = expected.shape.last().copied().unwrap_or(1).max(1);
+                let rows = expected.data.chunks(width).zip(got.chunks(width));
+                for (number, (expected, got)) in rows.enumerate() {
+                    let off = up_to_sign(expected.iter().zip(got));
+                    if off > *atol {
+                        return Err(format!("row {number} is off by {off:.3e}"));
+                    }
+                }
+                Ok(())
+            }
+            Tolerance::MaxAbsUpToSignPerColumn {
+                atol_rel_to_col_max,
+            } => {
+                let width = expected.shape.last().copied().unwrap_or(1).max(1);
+                for column in 0..width {
+                    let of = |values| column_of(values, column, width);
+                    let off = up_to_sign(of(&expected.data).zip(of(got)));
+                    let largest = of(&expected.data).fold(0.0f32, |most, x| most.max(x.abs()));
+                    if off > atol_rel_to_col_max * f64::from(largest) {
+                        return Err(format!("column {column} is off by {off:.3e}"));
+                    }
+                }
+                Ok(())
+            }
             Tolerance::MaxAbsU8 { .. } | Tolerance::Other => {
                 Err("this tolerance is not for 32-bit numbers".to_owned())
             }
         }
     }
+}
+
+fn column_of(values: &[f32], column: usize, width: usize) -> impl Iterator<Item = &f32> {
+    values.iter().skip(column).step_by(width)
+}
+
+/// The largest difference between expected and other numbers, or with the
+/// other sign, whichever is smaller; infinite for what is no number.
+fn up_to_sign<'a>(pairs: impl Iterator<Item = (&'a f32, &'a f32)>) -> f64 {
+    let (mut same, mut other) = (0.0f64, 0.0f64);
+    for (&expected, &got) in pairs {
+        let (expected, got) = (f64::from(expected), f64::from(got));
+        if got.is_nan() {
+            return f64::INFINITY;
+        }
+        same = same.max((expected - got).abs());
+        other = other.max((expected + got).abs());
+    }
+    same.min(other)
 }
 
 #[cfg(test)]
@@ -169,5 +226,23 @@ mod tests {
                 .check(&expected, &[0.0, 0.0, 0.0, 1.5])
                 .is_err()
         );
+    }
+
+    #[test]
+    fn rows_and_columns_may_change_their_sign_as_a_whole() {
+        let expected = NamedArray {
+            shape: vec![2, 2],
+            data: vec![1.0, 2.0, 3.0, 4.0],
+        };
+        let rows = Tolerance::MaxAbsUpToSignPerRow { atol: 0.1 };
+        assert!(rows.check(&expected, &[-1.0, -2.0, 3.0, 4.05]).is_ok());
+        assert!(rows.check(&expected, &[-1.0, 2.0, 3.0, 4.0]).is_err());
+        assert!(rows.check(&expected, &[1.0, f32::NAN, 3.0, 4.0]).is_err());
+        let columns = Tolerance::MaxAbsUpToSignPerColumn {
+            atol_rel_to_col_max: 0.1,
+        };
+        assert!(columns.check(&expected, &[-1.2, 2.0, -3.0, 4.3]).is_ok());
+        assert!(columns.check(&expected, &[-1.4, 2.0, -3.0, 4.0]).is_err());
+        assert!(columns.check(&expected, &[-1.0, -2.0, 3.0, -4.0]).is_err());
     }
 }
