@@ -9,7 +9,9 @@ mod error;
 mod operating;
 
 pub use error::CardError;
-pub use operating::{Calibration, ClassPoint, OperatingFigures, OperatingPoint, Proportion};
+pub use operating::{
+    Calibration, ClassFigures, ClassPoint, OperatingFigures, OperatingPoint, Proportion,
+};
 
 /// The class name that means "nothing wrong here".
 pub const NO_DEFECT: &str = "no_defect";

@@ -1,6 +1,8 @@
 //! Scores become probabilities and a verdict: the only implementation, so that
 //! what the trainer says of an operating point is what the line does.
 
+use std::collections::BTreeMap;
+
 use crate::card::{ModelCard, NO_DEFECT, OutputKind};
 
 /// How the scores of a tile become a verdict.
@@ -26,18 +28,34 @@ pub struct Verdict {
 
 impl VerdictRule {
     /// The rule of a card; `None` when none of its classes is [`NO_DEFECT`].
-    /// A threshold for a class that the card does not list has no effect;
-    /// [`ModelCard::validate`] refuses it.
     pub fn of(card: &ModelCard) -> Option<Self> {
-        let threshold = |class: &String| card.thresholds.get(class).copied();
+        let temperature = match &card.calibration {
+            Some(calibration) => calibration.temperature,
+            None => 1.0,
+        };
+        Self::new(
+            &card.classes,
+            card.output.kind,
+            temperature,
+            &card.thresholds,
+        )
+    }
+
+    /// The rule of thresholds by class; `None` when no class is
+    /// [`NO_DEFECT`]. Logits are divided by `temperature`, above 0. A
+    /// threshold for another class has no effect.
+    pub fn new(
+        classes: &[String],
+        kind: OutputKind,
+        temperature: f32,
+        thresholds: &BTreeMap<String, f32>,
+    ) -> Option<Self> {
+        let threshold = |class: &String| thresholds.get(class).copied();
         Some(Self {
-            no_defect: card.classes.iter().position(|class| class == NO_DEFECT)?,
-            kind: card.output.kind,
-            temperature: card
-                .calibration
-                .as_ref()
-                .map_or(1.0, |calibration| calibration.temperature),
-            thresholds: card.classes.iter().map(threshold).collect(),
+            no_defect: classes.iter().position(|class| class == NO_DEFECT)?,
+            kind,
+            temperature,
+            thresholds: classes.iter().map(threshold).collect(),
         })
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::bounded;
 use crate::durable::replace_file;
@@ -183,6 +184,12 @@ impl NamedArrays {
             bytes.extend(array.data.iter().flat_map(|value| value.to_le_bytes()));
         }
         bytes
+    }
+
+    /// SHA-256 in hexadecimal over names, shapes, elements and metadata: of
+    /// two collections it is equal where their files are.
+    pub fn digest(&self) -> String {
+        hex::encode(Sha256::digest(self.to_bytes()))
     }
 
     /// Writes a safetensors file; a crash leaves the old file or the new one.

@@ -32,7 +32,14 @@ const FOLDER: &str = "MILLSIGHT_GOLDEN_DIR";
 
 /// The kinds of case that there are tests for, each a folder.
 const KINDS: [&str; 8] = [
-    "vit", "preproc", "metrics", "mae", "dino", "downstream", "split", "pca",
+    "vit",
+    "preproc",
+    "metrics",
+    "mae",
+    "dino",
+    "downstream",
+    "split",
+    "pca",
 ];
 
 /// The folder with the golden vectors.

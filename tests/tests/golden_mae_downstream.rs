@@ -4,8 +4,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::weights::NamedArrays;
 use millsight_tests::golden::mae::Kind;
 use millsight_tests::golden::{self, GoldenCase};
+use millsight_trainer::downstream::batch_norm::BatchNorm;
 use millsight_trainer::model::parameters::to_vec;
 use millsight_trainer::model::vit::Vit;
 use millsight_trainer::weights::backbone::Backbone;
@@ -36,8 +38,9 @@ fn a_classifier_on_the_encoder_equals_mae() {
                 problems.extend(case.check(name, &got).err());
                 continue;
             }
-            // The batch normalisation of the linear probe belongs to its tests.
-            if name.starts_with("linprobe_bn_") {
+            if let Some(what) = name.strip_prefix("linprobe_bn_") {
+                let got = normalised(case, what).unwrap_or_else(|| case.unknown(name));
+                problems.extend(case.check(name, &got).err());
                 continue;
             }
             let (what, end) = name.rsplit_once('_').unwrap_or_default();
@@ -102,6 +105,36 @@ impl Outputs {
             logits: to_vec(steps.logits, "logits").unwrap(),
             missing,
         }
+    }
+}
+
+/// What the batch normalisation before a linear probe has done after one batch
+/// of features, or its statistics; `None` for something else.
+fn normalised(case: &GoldenCase, what: &str) -> Option<Vec<f32>> {
+    let features = case.array("features_gp0");
+    let width = features.shape[1];
+    let mut norm = BatchNorm::new(width);
+    let mut batch = features.data.clone();
+    norm.normalise(&mut batch);
+    let mut statistics = NamedArrays::new();
+    norm.save(&mut statistics).unwrap();
+    match what {
+        "train" => Some(batch),
+        "eval" => {
+            // Folded into a layer that changes nothing.
+            let identity = |at: usize| f32::from(u8::from(at / width == at % width));
+            let identity: Vec<f32> = (0..width * width).map(identity).collect();
+            let (weight, bias) = norm.folded(&identity, &vec![0.0; width]);
+            let layer = |row: &[f32]| -> Vec<f32> {
+                let outputs = weight.chunks(width).zip(&bias);
+                let output = |(weight, bias): (&[f32], &f32)| {
+                    bias + row.iter().zip(weight).map(|(x, w)| x * w).sum::<f32>()
+                };
+                outputs.map(output).collect()
+            };
+            Some(features.data.chunks(width).flat_map(layer).collect())
+        }
+        name => statistics.get(name).map(|array| array.data.clone()),
     }
 }
 

@@ -71,6 +71,61 @@ fn predictions(path: &Path) -> HashMap<String, Prediction> {
         .collect()
 }
 
+/// The line flags as many tiles as the trainer has counted for the operating
+/// point that travels in the card.
+fn operating_points_hold_on_the_line(folder: &Path) {
+    let point = ["--operating-point", "0.1", "--json"];
+    let said = run(
+        "millsight-train",
+        folder,
+        &[&["evaluate", "--run", "run"][..], &point[..]].concat(),
+    );
+    let said: Value = serde_json::from_str(text(said).lines().last().unwrap()).unwrap();
+    let parts = &said["operating"]["operating_point"]["parts"];
+    run(
+        "millsight-train",
+        folder,
+        &["export", "--run", "run", "--out", "pointed.onnx"],
+    );
+    let table = std::fs::read_to_string(folder.join("tiles/split.csv")).unwrap();
+    for part in ["val", "test"] {
+        let tiles: Vec<(&str, &str)> = table
+            .lines()
+            .filter(|line| line.ends_with(part))
+            .map(|line| {
+                let mut fields = line.split(',');
+                (fields.next().unwrap(), fields.next().unwrap())
+            })
+            .collect();
+        let images = tiles.iter().map(|(path, _)| format!("tiles/{path}"));
+        let images: Vec<String> = images.collect();
+        for engine in engines::names() {
+            let model = ["--model", "pointed.onnx", "--engine", engine];
+            let mut arguments = [&["--json", "classify"][..], &model[..]].concat();
+            arguments.extend(images.iter().map(String::as_str));
+            let verdicts = text(run("millsight", folder, &arguments));
+            let mut alarms = 0;
+            let mut missed: HashMap<&str, u64> = HashMap::new();
+            for ((_, label), line) in tiles.iter().zip(verdicts.lines()) {
+                let verdict: Value = serde_json::from_str(line).unwrap();
+                let flagged = verdict["flagged"].as_bool().unwrap();
+                if *label == "no_defect" {
+                    alarms += u64::from(flagged);
+                } else {
+                    *missed.entry(label).or_default() += u64::from(!flagged);
+                }
+            }
+            assert_eq!(missed.len(), 4);
+            let counted = &parts[part];
+            assert_eq!(counted["false_alarms"]["count"], alarms, "{part} {engine}");
+            for (class, missed) in missed {
+                let counted = &counted["classes"][class]["missed"]["count"];
+                assert_eq!(*counted, missed, "{class} of {part} on {engine}");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_the_line_says_equals_what_the_trainer_says() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,6 +160,8 @@ fn what_the_line_says_equals_what_the_trainer_says() {
         "2",
         "--batch-size",
         "16",
+        "--learning-rate",
+        "5e-4",
     ];
     run(
         "millsight-train",
@@ -164,6 +221,8 @@ fn what_the_line_says_equals_what_the_trainer_says() {
             }
         }
     }
+
+    operating_points_hold_on_the_line(folder);
 
     // The card carries what the trainer measured, and a strip is judged.
     let inspected = run(

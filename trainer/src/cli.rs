@@ -10,6 +10,7 @@ mod network;
 mod parts;
 mod pretrain;
 mod progress;
+mod recipe;
 mod split;
 mod split_from_folders;
 mod train;

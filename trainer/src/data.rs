@@ -6,6 +6,7 @@
 //! * [`split_folders`]: parts that are given as folders.
 //! * [`check`]: files that training should not see.
 //! * [`near_duplicates`]: tiles that show nearly the same.
+//! * [`fraction`]: a part of the training part, for few labels.
 //! * [`tiles`]: decoded and prepared tiles, cached in memory.
 //! * [`statistics`]: mean and deviation of a set's levels.
 //! * [`augment`]: random changes of a prepared tile.
@@ -15,6 +16,7 @@
 pub mod augment;
 pub mod batches;
 pub mod check;
+pub mod fraction;
 pub mod index;
 pub mod near_duplicates;
 pub mod order;
@@ -179,7 +181,10 @@ pub enum DataError {
         split: String,
     },
     /// A part of the split is empty.
-    #[error("{} has no tiles in its {split} part; run `millsight-train split` with a share for it", path.display())]
+    #[error(
+        "{} has no tiles in its {split} part; run `millsight-train split` with a share for it, \
+         and label more tiles where that part gets none of so few", path.display()
+    )]
     EmptySplit {
         /// The table.
         path: PathBuf,

@@ -1,7 +1,100 @@
 //! Training a classifier on labelled tiles.
 //!
+//! * [`supervised`]: what fine-tuning and probing have in common.
 //! * [`finetune`]: a whole network learns the classes.
+//! * [`probe`]: a linear layer learns them from what a frozen network gives.
+//! * [`features`]: what the frozen network gives, computed once.
+//! * [`batch_norm`]: normalisation of those features, if wished.
 //! * [`loss`]: weighted cross-entropy.
 
+use millsight_export::weights::NamedArrays;
+
+use crate::TrainError;
+use crate::data::table::Split;
+use crate::evaluate::{Source, evaluate, misclassified};
+use crate::machine::Machine;
+use crate::model::initial;
+use crate::run::config::{Method, RunConfig};
+use crate::run::folder::RunFolder;
+use crate::trained::Trained;
+use crate::training::Event;
+use crate::training::checkpoint::Position;
+use crate::weights::initialise;
+
+pub mod batch_norm;
+pub mod features;
 pub mod finetune;
 pub mod loss;
+pub mod probe;
+pub mod supervised;
+
+/// Trains a classifier from the first epoch to the last, or from the last
+/// checkpoint when the folder has one, and says where the run stands at the
+/// end. Afterwards the folder holds what the best weights say of the
+/// validation part, and which of its tiles they take for another class.
+///
+/// # Errors
+/// When settings or data do not fit, a tile cannot be read, the loss is no
+/// number any more, or a file cannot be written. The last checkpoint is then
+/// intact.
+pub fn train(
+    run: &RunFolder,
+    config: &RunConfig,
+    machine: Machine,
+    mut observe: impl FnMut(Event<'_>),
+) -> Result<Position, TrainError> {
+    config.check()?;
+    let _lock = run.lock()?;
+    let position = match &config.method {
+        Method::Finetune(recipe) => finetune::train(run, config, recipe, machine, &mut observe)?,
+        Method::Probe(recipe) => probe::train(run, config, recipe, machine, &mut observe)?,
+        Method::Mae(_) | Method::Dino(_) => {
+            return Err(TrainError::OtherMethod {
+                path: run.path().to_path_buf(),
+                command: config.method.command(),
+            });
+        }
+    };
+    describe(run, config, machine)?;
+    Ok(position)
+}
+
+/// Writes what the best weights say of the validation part.
+fn describe(run: &RunFolder, config: &RunConfig, machine: Machine) -> Result<(), TrainError> {
+    let trained = Trained::load(&run.best())?;
+    let source = Source {
+        table: config.table.clone(),
+        data_root: config.data_root.clone(),
+        split: Split::Val,
+    };
+    let evaluation = evaluate(&trained, &source, machine, |_| {}, |_| {})?;
+    evaluation.write_predictions(&run.predictions(), &config.classes)?;
+    evaluation.report.save(&run.evaluation(Split::Val.name()))?;
+    misclassified::write(run.path(), &evaluation, &config.classes, &source.data_root)?;
+    Ok(())
+}
+
+/// Weights that a run begins with: random ones, replaced by those of the
+/// given file as far as they fit.
+///
+/// # Errors
+/// When the sizes do not fit one another, or the file cannot be read or does
+/// not fit.
+pub(crate) fn initial_weights(
+    config: &RunConfig,
+    observe: &mut impl FnMut(Event<'_>),
+) -> Result<NamedArrays, TrainError> {
+    let mut weights = initial::vit(&config.network, config.layer_scale, config.seed)?;
+    if let Some(file) = &config.initial_weights {
+        let backbone = file.read()?;
+        let adoption = initialise::adopt(&mut weights, &config.network, &backbone)?;
+        observe(Event::Initialised {
+            file: &file.path,
+            adoption: &adoption,
+        });
+    }
+    Ok(weights)
+}
+
+/// Names of the network's parameters in a checkpoint begin with this.
+const MODEL: &str = "model.";

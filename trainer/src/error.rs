@@ -83,6 +83,43 @@ pub enum TrainError {
         /// The file.
         path: PathBuf,
     },
+    /// A checkpoint that is not as it was written.
+    #[error(
+        "the checkpoint {} is damaged: {reason}; put a copy of it in its place, or remove it and \
+         resume, which begins the run anew", path.display()
+    )]
+    DamagedCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A checkpoint of another run.
+    #[error(
+        "the checkpoint {} does not fit the configuration beside it: {reason}; put the run's own \
+         checkpoint in its place", path.display()
+    )]
+    ForeignCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A checkpoint that cannot be written, for example because the disk is
+    /// full.
+    #[error(
+        "{reason}; {}", if *previous {
+            "the checkpoint before it is intact: make room and go on with --resume"
+        } else {
+            "there is no checkpoint yet: make room and begin anew"
+        }
+    )]
+    CheckpointNotWritten {
+        /// The file, and what the file system says.
+        reason: String,
+        /// Whether there is an older one.
+        previous: bool,
+    },
     /// Weights that no run has written.
     #[error(
         "{} was not written by `millsight-train train`: {reason}; \
@@ -107,6 +144,15 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Weights that are not as they were written.
+    #[error(
+        "the weights {} are damaged: their contents are not what their checksum says; put a copy \
+         of them in their place, or train again", path.display()
+    )]
+    DamagedWeights {
+        /// The file.
+        path: PathBuf,
     },
     /// Initial weights that do not fit.
     #[error("the network cannot begin with {}: {reason}", path.display())]
@@ -139,14 +185,16 @@ pub enum TrainError {
         /// What was given.
         got: String,
     },
-    /// The loss is not a number any more.
+    /// The loss or a weight is not a number any more.
     #[error(
-        "the loss became {loss} in step {step} of epoch {epoch}; {}; \
+        "{what} became {value} in step {step} of epoch {epoch}; {}; \
          try a lower --learning-rate or a longer --warmup-epochs", last_good(checkpoint.as_deref())
     )]
     NotFinite {
-        /// The loss.
-        loss: f64,
+        /// `the loss` or `a weight`.
+        what: &'static str,
+        /// What it became.
+        value: f64,
         /// The epoch, counted from 1.
         epoch: usize,
         /// The step in the epoch, counted from 1.
@@ -195,6 +243,23 @@ pub enum TrainError {
         class: String,
         /// Those that may have a threshold.
         known: Vec<String>,
+    },
+    /// No class to which a defect could be told apart.
+    #[error(
+        "an operating point weighs missed defects against false alarms, but there is no class \
+         no_defect among {}", classes.join(", ")
+    )]
+    NoCleanClass {
+        /// The classes there are.
+        classes: Vec<String>,
+    },
+    /// A file in a run's folder that is not what its name says.
+    #[error("{} cannot be read: {reason}; make it again with `millsight-train evaluate`", path.display())]
+    NotAReport {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// No such device.
     #[error("{0}")]

@@ -4,6 +4,11 @@
 //! * [`knn`]: a classifier of features that needs no training.
 //! * [`metrics`]: confusion matrix and the figures that follow from it.
 //! * [`report`]: those figures as a table.
+//! * [`bounds`]: exact bounds of a rate.
+//! * [`calibration`]: temperature scaling.
+//! * [`operating_point`]: thresholds for a stated miss rate.
+//! * [`misclassified`]: tiles that are taken for another class.
+//! * [`contact_sheet`]: tiles with captions in one picture.
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +24,13 @@ use metrics::{Confusion, most_probable};
 use predict::Means;
 use report::Report;
 
+pub mod bounds;
+pub mod calibration;
+pub mod contact_sheet;
 pub mod knn;
 pub mod metrics;
+pub mod misclassified;
+pub mod operating_point;
 pub mod predict;
 pub mod report;
 

@@ -14,15 +14,19 @@ pub struct Machine {
     pub workers: usize,
     /// Memory for prepared tiles, in bytes.
     pub cache_bytes: usize,
+    /// Steps after which a checkpoint is written inside an epoch.
+    pub checkpoint_steps: usize,
 }
 
 impl Machine {
-    /// All processors, and 2 GiB for prepared tiles.
+    /// All processors, 2 GiB for prepared tiles, and a checkpoint at least
+    /// every 500 steps.
     pub fn cpu() -> Self {
         Self {
             device: DeviceChoice::Cpu,
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             cache_bytes: 2 << 30,
+            checkpoint_steps: 500,
         }
     }
 

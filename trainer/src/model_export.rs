@@ -17,6 +17,7 @@ use crate::data::DataError;
 use crate::data::table::Table;
 use crate::data::tiles::{Colour, TileForm, Tiles};
 use crate::evaluate::Source;
+use crate::evaluate::operating_point::OperatingReport;
 use crate::evaluate::predict::{self, Means};
 use crate::evaluate::report::Report;
 use crate::machine::Machine;
@@ -41,8 +42,12 @@ pub struct ExportSettings {
     pub name: String,
     /// What the file takes.
     pub form: Form,
-    /// Least probability, 0 to 1, at which a defect class is flagged.
+    /// Least probability, 0 to 1, at which a defect class is flagged; goes
+    /// before that of the operating point.
     pub thresholds: BTreeMap<String, f32>,
+    /// Temperature and thresholds for a stated miss rate. Those of other
+    /// weights or another table are left out.
+    pub operating: Option<OperatingReport>,
     /// When it was made, RFC 3339.
     pub created: String,
     /// Figures for the card.
@@ -130,6 +135,11 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
             metrics.insert(name, class.metrics.precision);
         }
     }
+    let operating = settings.operating.as_ref().filter(|report| {
+        report.weights_sha256 == trained.sha256 && report.data_sha256 == config.table_sha256
+    });
+    let mut thresholds = operating.map_or_else(BTreeMap::new, |report| report.thresholds.clone());
+    thresholds.extend(settings.thresholds.clone());
     let (channels, element) = match settings.form {
         Form::Folded => (1, ElementType::U8),
         Form::Normalised => (3, ElementType::F32),
@@ -151,8 +161,8 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
             kind: OutputKind::Logits,
         },
         preprocessing: config.preprocessing.clone(),
-        thresholds: settings.thresholds.clone(),
-        calibration: None,
+        thresholds,
+        calibration: operating.map(|report| report.calibration.clone()),
         provenance: Provenance {
             git_revision: config.git_revision.clone(),
             command: config.command.clone(),
@@ -164,7 +174,10 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
                 .map(|file| file.sha256.clone()),
             created: settings.created.clone(),
             metrics,
-            operating_point: None,
+            // Its figures are not those of other thresholds.
+            operating_point: operating
+                .filter(|_| settings.thresholds.is_empty())
+                .map(|report| report.operating_point.clone()),
             parity: None,
         },
     })

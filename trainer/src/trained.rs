@@ -11,6 +11,9 @@ use crate::run::config::RunConfig;
 /// Key of the run's configuration in the file's metadata.
 pub(crate) const CONFIG: &str = "millsight.config";
 
+/// Key of a checksum of everything else in the file's metadata.
+const CHECKSUM: &str = "millsight.sha256";
+
 /// Weights together with the configuration of the run that they come from.
 #[derive(Debug, Clone)]
 pub struct Trained {
@@ -26,14 +29,19 @@ impl Trained {
     /// Reads `best.safetensors` of a run, or a copy of it.
     ///
     /// # Errors
-    /// When the file cannot be read or was not written by a run.
+    /// When the file cannot be read, was not written by a run, or is not as it
+    /// was written.
     pub fn load(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
-        let weights = NamedArrays::from_bytes(&bytes, &path.display().to_string())?;
+        let mut weights = NamedArrays::from_bytes(&bytes, &path.display().to_string())?;
         let foreign = |reason: String| TrainError::ForeignWeights {
             path: path.to_path_buf(),
             reason,
         };
+        let stated = weights.metadata.remove(CHECKSUM);
+        if stated.is_some_and(|stated| stated != weights.digest()) {
+            return Err(TrainError::DamagedWeights { path: path.into() });
+        }
         let config = weights
             .metadata
             .get(CONFIG)
@@ -58,6 +66,8 @@ impl Trained {
     ) -> Result<(), TrainError> {
         let config = serde_json::to_string(config)?;
         weights.metadata.insert(CONFIG.to_owned(), config);
+        let checksum = weights.digest();
+        weights.metadata.insert(CHECKSUM.to_owned(), checksum);
         Ok(weights.save(path)?)
     }
 }

@@ -144,6 +144,13 @@ pub enum Event<'a> {
         /// Tiles in the batch.
         tiles: usize,
     },
+    /// Features of tiles are computed, once for the whole run.
+    Features {
+        /// Tiles that are done.
+        done: usize,
+        /// All tiles.
+        of: usize,
+    },
     /// Something that whoever trains should know.
     Warning(&'a str),
     /// An epoch is complete and its checkpoint written.
@@ -173,7 +180,9 @@ pub fn train(
 ) -> Result<Position, TrainError> {
     let mut position = Position::default();
     if let Some(checkpoint) = checkpoint {
-        method.restore(&checkpoint.arrays)?;
+        method
+            .restore(&checkpoint.arrays)
+            .map_err(|error| checkpoint::misfit(&run.last(), error))?;
         position = checkpoint.position;
     }
     run.log().cut(position.epochs)?;
@@ -229,7 +238,11 @@ pub fn train(
                 tiles: batch.labels.len(),
                 loss: figures.loss,
             });
-            if position.steps.is_multiple_of(CHECKPOINT_STEPS) && position.steps < steps_per_epoch {
+            if position
+                .steps
+                .is_multiple_of(machine.checkpoint_steps.max(1))
+                && position.steps < steps_per_epoch
+            {
                 save(run, method, &position)?;
             }
             Ok(())
@@ -288,12 +301,18 @@ pub fn train(
     Ok(position)
 }
 
-/// Steps after which a checkpoint is written inside an epoch.
-const CHECKPOINT_STEPS: usize = 500;
-
 fn save(run: &RunFolder, method: &impl Method, position: &Position) -> Result<(), TrainError> {
+    let arrays = method.save()?;
+    // The step's own loss does not show yet what the step has left.
+    let unsound = arrays
+        .iter()
+        .flat_map(|(_, array)| array.data.iter().copied())
+        .find(|value| !value.is_finite());
+    if let Some(value) = unsound {
+        return Err(not_finite("a weight", f64::from(value), run, position));
+    }
     let checkpoint = Checkpoint {
-        arrays: method.save()?,
+        arrays,
         position: position.clone(),
     };
     checkpoint.save(&run.last())
@@ -308,10 +327,15 @@ fn check_finite(value: f64, run: &RunFolder, position: &Position) -> Result<(), 
     if value.is_finite() {
         return Ok(());
     }
-    Err(TrainError::NotFinite {
-        loss: value,
+    Err(not_finite("the loss", value, run, position))
+}
+
+fn not_finite(what: &'static str, value: f64, run: &RunFolder, position: &Position) -> TrainError {
+    TrainError::NotFinite {
+        what,
+        value,
         epoch: position.epochs + 1,
         step: position.steps,
         checkpoint: Some(run.last()).filter(|path| path.exists()),
-    })
+    }
 }

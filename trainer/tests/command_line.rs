@@ -42,7 +42,8 @@ fn from_a_folder_to_a_model_file() {
     assert_eq!(parts["classes"]["no_defect"]["train"], 21);
 
     let small = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --mlp-ratio 2 \
-                 --epochs 12 --batch-size 8 --learning-rate 2e-3 --augment flips --seed 4";
+                 --epochs 12 --batch-size 8 --learning-rate 2e-3 --schedule cosine \
+                 --warmup-epochs 2 --clip-gradient-norm 1 --augment flips --seed 4";
     let mut train = vec!["train", text(&split), "--out", text(&run)];
     train.extend(small.split_whitespace());
     let trained = json(&train);
@@ -58,14 +59,46 @@ fn from_a_folder_to_a_model_file() {
         trained["best"]
     );
 
-    let predictions = out.path().join("predictions.csv");
+    // What the best weights make of the validation part lies in the folder.
+    let header = |name: &str| {
+        let table = std::fs::read_to_string(run.join(name)).unwrap();
+        table.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        header("predictions.csv"),
+        "path,label,predicted,logit_no_defect,logit_cracks,logit_overfill"
+    );
+    assert_eq!(
+        header("misclassified.csv"),
+        "path,label,predicted,probability,margin"
+    );
+    assert!(run.join("evaluation-val.json").exists());
+
+    let (predictions, wrong) = (out.path().join("predictions.csv"), out.path().join("wrong"));
     let report = json(&[
         "evaluate",
         "--run",
         text(&run),
         "--predictions",
         text(&predictions),
+        "--misclassified",
+        text(&wrong),
+        "--operating-point",
+        "0.1",
     ]);
+    let mistakes = std::fs::read_to_string(wrong.join("misclassified.csv")).unwrap();
+    let mistakes = mistakes.lines().count() - 1;
+    let accuracy = report["accuracy"].as_f64().unwrap();
+    assert_eq!(mistakes, ((1.0 - accuracy) * 9.0).round() as usize);
+    assert_eq!(wrong.join("misclassified.png").exists(), mistakes > 0);
+    let operating = &report["operating"];
+    let few = &operating["operating_point"]["classes"]["cracks"];
+    assert_eq!(few["proven"], false, "{operating}");
+    assert_eq!(few["tiles_needed"], 36, "{operating}");
+    assert_eq!(
+        operating["operating_point"]["parts"]["val"]["classes"]["cracks"]["missed"]["count"],
+        0
+    );
     assert_eq!(report["tiles"], 9);
     assert!(
         report["balanced_accuracy"].as_f64().unwrap() > 0.6,
@@ -81,7 +114,20 @@ fn from_a_folder_to_a_model_file() {
 
     let model = out.path().join("small.onnx");
     let mut export = vec!["export", "--run", text(&run), "--out", text(&model)];
-    export.extend(["--threshold", "cracks=0.25", "--engine", "embedded"]);
+    export.extend(["--engine", "embedded"]);
+    let exported = json(&export);
+    assert_eq!(exported["thresholds"], operating["thresholds"]);
+    let card = ModelFile::load(&model, None).unwrap().card;
+    let point = card.provenance.operating_point.unwrap();
+    assert_eq!(point.miss_rate, 0.1);
+    assert!(point.parts.contains_key("val") && point.parts.contains_key("test"));
+    let temperature = card.calibration.unwrap().temperature;
+    assert_eq!(
+        exported["temperature"].as_f64().unwrap() as f32,
+        temperature
+    );
+
+    export.extend(["--threshold", "cracks=0.25"]);
     let exported = json(&export);
     assert!(
         exported["parity"]["max_abs"].as_f64().unwrap() < 1e-3,
@@ -96,6 +142,9 @@ fn from_a_folder_to_a_model_file() {
         (1, ElementType::U8)
     );
     assert_eq!(card.thresholds["cracks"], 0.25);
+    // The figures of the operating point are not those of another threshold.
+    assert!(card.provenance.operating_point.is_none());
+    assert!(card.calibration.is_some() && card.thresholds.contains_key("overfill"));
     assert_eq!(card.provenance.seed, Some(4));
     assert_eq!(
         card.provenance.metrics["test.balanced_accuracy"],
@@ -388,10 +437,16 @@ fn tiles_of_a_piece_share_a_part_and_figures_on_another_table_stay_apart() {
         "--data-root",
         text(data.path()),
     ];
-    json(&[&evaluate[..], &["--table", text(&other), "--split", "val"]].concat());
-    assert!(!run.join("evaluation-val.json").exists());
-    json(&[&evaluate[..], &["--split", "val"]].concat());
-    assert!(run.join("evaluation-val.json").exists());
+    json(
+        &[
+            &evaluate[..],
+            &["--table", text(&other), "--split", "train"],
+        ]
+        .concat(),
+    );
+    assert!(!run.join("evaluation-train.json").exists());
+    json(&[&evaluate[..], &["--split", "train"]].concat());
+    assert!(run.join("evaluation-train.json").exists());
     let message = program()
         .args(["split", text(&index), "--group-by", "coil"])
         .assert()

@@ -11,7 +11,8 @@ use millsight_export::weights::NamedArrays;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
-use millsight_trainer::downstream::finetune;
+use millsight_trainer::downstream;
+use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::machine::Machine;
 use millsight_trainer::model::mae::DecoderSpec;
 use millsight_trainer::optimise::adamw::AdamWConfig;
@@ -19,7 +20,7 @@ use millsight_trainer::pretext::mae;
 use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
 use millsight_trainer::pretext::masking::Masking;
 use millsight_trainer::run::config::{
-    ClassWeighting, FinetuneConfig, InitialWeights, MaeConfig, Method, RunConfig,
+    ClassWeighting, FinetuneConfig, InitialWeights, MaeConfig, Method, RunConfig, Supervision,
 };
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::run::log::EpochRecord;
@@ -253,20 +254,25 @@ fn a_classifier_begins_with_the_backbone() {
         initial_weights: Some(InitialWeights::of(&pretrained.backbone()).unwrap()),
         optimiser: AdamWConfig::default(),
         method: Method::Finetune(FinetuneConfig {
-            learning_rate: 1e-3,
-            final_learning_rate: 0.0,
-            warmup_epochs: 0.0,
+            supervision: Supervision {
+                learning_rate: 1e-3,
+                warmup_epochs: 0.0,
+                final_learning_rate: None,
+                class_weighting: ClassWeighting::None,
+                loss_reduction: Reduction::WeightedMean,
+                balanced_sampling: false,
+                labels: None,
+                early_stopping: None,
+            },
             clip_gradient_norm: None,
             drop_path: 0.0,
-            class_weighting: ClassWeighting::None,
-            balanced_sampling: false,
             augmentations: Vec::new(),
         }),
         ..pretraining.clone()
     };
     let tuned = RunFolder::create(&out.path().join("tuned"), &tuning).unwrap();
     let mut adopted = false;
-    finetune::train(&tuned, &tuning, machine(2), |event| {
+    downstream::train(&tuned, &tuning, machine(2), |event| {
         if let Event::Initialised { adoption, .. } = event {
             assert_eq!(adoption.missing, ["head.weight", "head.bias"]);
             assert!(adoption.unknown.is_empty());
@@ -344,7 +350,7 @@ fn errors_name_what_is_wrong() {
 
     // A run of one command is not continued by the other.
     let run = RunFolder::create(&out.path().join("other"), &good).unwrap();
-    let message = finetune::train(&run, &good, machine(1), |_| {})
+    let message = downstream::train(&run, &good, machine(1), |_| {})
         .unwrap_err()
         .to_string();
     assert!(message.contains("pretrain --resume"), "{message}");

@@ -1,82 +1,21 @@
 //! The supervised loop on small synthetic tiles.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod runs;
 mod tiles;
 
 use std::path::Path;
 
-use millsight_export::card::Preprocessing;
-use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::TrainError;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::table::Table;
-use millsight_trainer::data::tiles::Colour;
-use millsight_trainer::downstream::finetune::train;
+use millsight_trainer::downstream::train;
 use millsight_trainer::machine::Machine;
-use millsight_trainer::optimise::adamw::AdamWConfig;
-use millsight_trainer::run::config::{ClassWeighting, FinetuneConfig, Method, RunConfig};
+use millsight_trainer::run::config::RunConfig;
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::run::log::EpochRecord;
 use millsight_trainer::training::Event;
-
-fn config(data: &Path, epochs: usize) -> RunConfig {
-    let table = Table::read(&data.join("split.csv")).unwrap();
-    RunConfig {
-        network: VitSpec {
-            image_height: 32,
-            image_width: 32,
-            patch: 8,
-            width: 32,
-            depth: 2,
-            heads: 2,
-            mlp_width: 64,
-            qkv_bias: true,
-            layer_scale: true,
-            pooling: Pooling::ClassToken,
-            classes: 3,
-            layer_norm_epsilon: 1e-6,
-        },
-        layer_scale: 1.0,
-        classes: table.classes(),
-        colour: Colour::Grey,
-        preprocessing: Preprocessing::imagenet(),
-        table: table.path,
-        table_sha256: table.sha256,
-        data_root: data.to_path_buf(),
-        initial_weights: None,
-        epochs,
-        batch_size: 8,
-        optimiser: AdamWConfig::default(),
-        method: Method::Finetune(FinetuneConfig {
-            learning_rate: 2e-3,
-            final_learning_rate: 0.0,
-            warmup_epochs: 1.0,
-            clip_gradient_norm: Some(1.0),
-            drop_path: 0.0,
-            class_weighting: ClassWeighting::Inverse,
-            balanced_sampling: false,
-            augmentations: Vec::new(),
-        }),
-        seed: 5,
-        shard_size: 3,
-        git_revision: String::new(),
-        command: String::new(),
-    }
-}
-
-fn recipe(config: &mut RunConfig) -> &mut FinetuneConfig {
-    match &mut config.method {
-        Method::Finetune(recipe) => recipe,
-        _ => panic!("not a run of `train`"),
-    }
-}
-
-fn machine(workers: usize) -> Machine {
-    Machine {
-        workers,
-        ..Machine::cpu()
-    }
-}
+use runs::{config, machine, recipe};
 
 fn losses(log: &[EpochRecord]) -> Vec<(f64, f64)> {
     log.iter()
@@ -161,7 +100,7 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
     tiles::split(data.path());
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 2);
-    recipe(&mut config).balanced_sampling = true;
+    recipe(&mut config).supervision.balanced_sampling = true;
     recipe(&mut config).drop_path = 0.5;
     let one = run(&out.path().join("one"), &config, machine(1));
     let three = run(
@@ -217,7 +156,7 @@ fn errors_name_what_is_wrong() {
     );
 
     let mut rate = good.clone();
-    recipe(&mut rate).learning_rate = 0.0;
+    recipe(&mut rate).supervision.learning_rate = 0.0;
     assert!(fails("rate", &rate).contains("--learning-rate"));
 
     let mut dropping = good.clone();
@@ -225,7 +164,7 @@ fn errors_name_what_is_wrong() {
     assert!(fails("dropping", &dropping).contains("--drop-path"));
 
     let mut wild = good.clone();
-    recipe(&mut wild).learning_rate = 1e30;
+    recipe(&mut wild).supervision.learning_rate = 1e30;
     wild.epochs = 3;
     recipe(&mut wild).clip_gradient_norm = None;
     assert!(fails("wild", &wild).contains("there is no checkpoint yet"));
@@ -266,8 +205,8 @@ fn weights_that_are_no_numbers_never_replace_a_checkpoint() {
     // One step an epoch: its own loss is still a number, what it leaves is not.
     config.batch_size = 64;
     config.epochs = 3;
-    recipe(&mut config).learning_rate = 1e30;
-    recipe(&mut config).warmup_epochs = 0.0;
+    recipe(&mut config).supervision.learning_rate = 1e30;
+    recipe(&mut config).supervision.warmup_epochs = 0.0;
     recipe(&mut config).clip_gradient_norm = None;
     let message = train(&run, &config, machine(1), |_| {})
         .unwrap_err()

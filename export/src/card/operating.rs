@@ -71,10 +71,20 @@ pub struct ClassPoint {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OperatingFigures {
-    /// Tiles without a defect that are flagged.
+    /// What they come to for each defect class.
+    pub classes: BTreeMap<String, ClassFigures>,
+    /// Tiles without a defect that are flagged as anything.
     pub false_alarms: Proportion,
-    /// Of each defect class the tiles that are not flagged at all.
-    pub missed: BTreeMap<String, Proportion>,
+}
+
+/// What thresholds come to for one defect class.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassFigures {
+    /// Tiles of the class that are not flagged, as this class or another.
+    pub missed: Proportion,
+    /// Tiles without a defect that are flagged as this class.
+    pub false_alarms: Proportion,
 }
 
 /// A share of a number of tiles with its exact (Clopper-Pearson) bounds.
@@ -129,59 +139,67 @@ impl Display for Calibration {
 }
 
 impl OperatingPoint {
-    /// Thresholds and what they come to, as a table of plain text.
+    /// Thresholds and what they come to, as plain text with a table for each
+    /// part.
     pub fn table(&self, thresholds: &BTreeMap<String, f32>) -> String {
-        let mut rows = vec![vec!["class".to_owned(), "threshold".to_owned()]];
-        rows[0].extend(self.parts.keys().map(|part| format!("missed in {part}")));
-        for class in self.classes.keys() {
-            let threshold = thresholds.get(class);
-            let threshold = threshold.map_or("none".into(), |value| format!("{value:.6}"));
-            let missed = self.parts.values().map(|figures| {
-                let missed = figures.missed.get(class);
-                missed.map(Proportion::to_string).unwrap_or_default()
-            });
-            let row = [class.clone(), threshold].into_iter().chain(missed);
-            rows.push(row.collect());
-        }
-        let alarms = self
-            .parts
-            .values()
-            .map(|part| part.false_alarms.to_string());
-        let alarms = ["false alarms".to_owned(), String::new()]
-            .into_iter()
-            .chain(alarms);
-        rows.push(alarms.collect());
         let mut text = format!(
-            "operating point: at most {} % of the tiles of a defect missed, thresholds from the \
-             {} part, exact bounds at {} % confidence\n\n",
+            "operating point: at most {} % of the tiles of a defect missed, by thresholds from the \
+             {} part; exact bounds at {} % confidence in parentheses\n",
             percent(self.miss_rate),
             self.split,
             percent(self.confidence),
         );
-        text.push_str(&aligned(&rows));
-        for (class, point) in &self.classes {
-            if point.proven {
-                continue;
+        // The part that the thresholds come from stands first.
+        let mut parts: Vec<_> = self.parts.iter().collect();
+        parts.sort_by_key(|(part, _)| **part != self.split);
+        for (part, figures) in parts {
+            let mut rows =
+                vec![[part.as_str(), "threshold", "missed", "false alarms"].map(str::to_owned)];
+            for (class, figures) in &figures.classes {
+                let threshold = thresholds.get(class);
+                rows.push([
+                    class.clone(),
+                    threshold.map_or("none".into(), |value| format!("{value:.6}")),
+                    figures.missed.to_string(),
+                    figures.false_alarms.to_string(),
+                ]);
             }
-            let ClassPoint {
-                tiles,
-                tiles_needed,
-                ..
-            } = point;
-            // Writing to a String cannot fail.
-            let _ = match tiles {
-                0 => writeln!(
-                    text,
-                    "\n{class}: the {} part has no tile of it, so that it keeps no threshold and is \
-                     flagged where it is most probable; {tiles_needed} tiles are needed",
-                    self.split
-                ),
-                _ => writeln!(
-                    text,
-                    "\n{class}: not proven by {tiles} tiles; its threshold misses none of them, and \
-                     {tiles_needed} tiles are needed",
-                ),
-            };
+            let all = figures.false_alarms.to_string();
+            rows.push(["any of them".into(), String::new(), String::new(), all]);
+            text.push('\n');
+            text.push_str(&aligned(&rows));
+        }
+        let few: Vec<String> = self
+            .classes
+            .iter()
+            .filter(|(_, point)| !point.proven && point.tiles > 0)
+            .map(|(class, point)| format!("{class} ({})", point.tiles))
+            .collect();
+        let none: Vec<&str> = self
+            .classes
+            .iter()
+            .filter(|(_, point)| point.tiles == 0)
+            .map(|(class, _)| class.as_str())
+            .collect();
+        let needed = self.classes.values().map(|point| point.tiles_needed).max();
+        let needed = needed.unwrap_or(0);
+        // Writing to a String cannot fail.
+        if !few.is_empty() {
+            let _ = writeln!(
+                text,
+                "\nnot proven, for which {needed} tiles are needed: {}; their thresholds miss \
+                 none of the tiles that there are",
+                few.join(", ")
+            );
+        }
+        if !none.is_empty() {
+            let _ = writeln!(
+                text,
+                "\nwithout a tile in the {} part, for which {needed} are needed: {}; they are \
+                 flagged where they are most probable",
+                self.split,
+                none.join(", ")
+            );
         }
         text
     }
@@ -193,23 +211,18 @@ fn percent(share: f64) -> f64 {
 }
 
 /// Columns padded to the widest of their cells.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
-    let width = |column: usize| {
-        let lengths = rows.iter().map(|row| cell(row, column).chars().count());
+fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
+        let lengths = rows.iter().map(|row| row[column].chars().count());
         lengths.max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
+    });
     let mut text = String::new();
     for row in rows {
-        let mut line = String::new();
-        for (column, &width) in widths.iter().enumerate() {
-            let gap = if column == 0 { "" } else { "  " };
-            // Writing to a String cannot fail.
-            let _ = write!(line, "{gap}{:width$}", cell(row, column));
-        }
-        text.push_str(line.trim_end());
+        let cells = row.iter().zip(widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
     text
@@ -237,7 +250,9 @@ impl OperatingPoint {
             ("provenance.operating_point.confidence", self.confidence),
         ];
         let parts = self.parts.values().flat_map(|figures| {
-            let all = figures.missed.values().chain([&figures.false_alarms]);
+            let classes = figures.classes.values();
+            let all = classes.flat_map(|class| [class.missed, class.false_alarms]);
+            let all = all.chain([figures.false_alarms]);
             all.flat_map(|share| [share.lower, share.upper])
                 .map(|bound| ("provenance.operating_point.parts", bound))
         });

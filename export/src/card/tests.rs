@@ -129,9 +129,13 @@ fn operating_point() -> OperatingPoint {
         proven: false,
         tiles_needed: 368,
     };
+    let cracks = ClassFigures {
+        missed: share,
+        false_alarms: Proportion::default(),
+    };
     let figures = OperatingFigures {
+        classes: BTreeMap::from([("cracks".into(), cracks)]),
         false_alarms: share,
-        missed: BTreeMap::from([("cracks".into(), share)]),
     };
     OperatingPoint {
         miss_rate: 0.01,
@@ -233,14 +237,14 @@ fn an_operating_point_is_a_table() {
     let thresholds = BTreeMap::from([("cracks".into(), 0.03125)]);
     assert_eq!(
         operating_point().table(&thresholds),
-        "operating point: at most 1 % of the tiles of a defect missed, thresholds from the val \
-         part, exact bounds at 95 % confidence\n\
+        "operating point: at most 1 % of the tiles of a defect missed, by thresholds from the val \
+         part; exact bounds at 95 % confidence in parentheses\n\
          \n\
-         class         threshold  missed in test\n\
-         cracks        0.031250   1 of 300, 0.33 % (0.01 to 1.84)\n\
-         false alarms             1 of 300, 0.33 % (0.01 to 1.84)\n\
+         test         threshold  missed                           false alarms\n\
+         cracks       0.031250   1 of 300, 0.33 % (0.01 to 1.84)  no tiles\n\
+         any of them                                              1 of 300, 0.33 % (0.01 to 1.84)\n\
          \n\
-         cracks: not proven by 300 tiles; its threshold misses none of them, and 368 tiles are \
-         needed\n"
+         not proven, for which 368 tiles are needed: cracks (300); their thresholds miss none of \
+         the tiles that there are\n"
     );
 }

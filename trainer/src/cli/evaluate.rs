@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use miette::{IntoDiagnostic, Result};
-use millsight_export::durable::replace_file;
+use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::output;
-use millsight_trainer::data::table::Split;
-use millsight_trainer::evaluate::{Source, evaluate};
+use millsight_trainer::data::table::{Split, Table};
+use millsight_trainer::evaluate::operating_point::OperatingReport;
+use millsight_trainer::evaluate::{Evaluation, Source, evaluate, misclassified};
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::trained::Trained;
 
@@ -21,11 +21,23 @@ use super::progress;
 /// computes them. With --run, and without --table, the figures are kept in the
 /// run's folder as evaluation-PART.json, where `export` takes them for the
 /// model card.
+///
+/// --operating-point chooses, by the validation part, from which probability
+/// on each defect class is flagged, so that at most that share of its tiles is
+/// missed: the largest threshold that leaves out so few of them that the exact
+/// (Clopper-Pearson, 95 %) upper bound of the miss rate keeps the share. A
+/// class with too few tiles to prove it gets the threshold that misses none of
+/// them, and the number that would be needed is said. Probabilities are first
+/// made true by a temperature (Guo et al., 2017). Miss rates and false alarms
+/// are then counted on the validation and the test part. All this is kept in
+/// operating-point.json, and goes into the model card.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   millsight-train evaluate --run runs/first
   millsight-train evaluate --run runs/first --split val --predictions val.csv
+  millsight-train evaluate --run runs/first --operating-point 0.01
+  millsight-train evaluate --run runs/first --misclassified look/
   millsight-train evaluate --weights best.safetensors --table other/split.csv")]
 pub struct EvaluateArgs {
     #[command(flatten)]
@@ -43,6 +55,14 @@ pub struct EvaluateArgs {
     /// Also write path, label, predicted class and logits of each tile.
     #[arg(long, value_name = "CSV")]
     predictions: Option<PathBuf>,
+    /// Also write the tiles that are taken for another class, as
+    /// misclassified.csv and, to look at, misclassified.png.
+    #[arg(long, value_name = "FOLDER")]
+    misclassified: Option<PathBuf>,
+    /// Also choose thresholds for at most this share of missed defects, above
+    /// 0 and below 1.
+    #[arg(long, value_name = "MISS_RATE")]
+    operating_point: Option<f64>,
     /// Print one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -81,36 +101,83 @@ impl NetworkFile {
 impl EvaluateArgs {
     pub fn run(&self) -> Result<()> {
         let (trained, run) = self.network.load()?;
-        let source = source(&trained, &self.table, &self.data_root, self.split);
+        // Figures on another table are not the run's own.
+        let run = run.filter(|_| self.table.is_none());
+        let classes = &trained.config.classes;
+        let evaluation = self.part(&trained, self.split)?;
+        if let Some(path) = &self.predictions {
+            evaluation
+                .write_predictions(path, classes)
+                .into_diagnostic()?;
+        }
+        if let Some(folder) = &self.misclassified {
+            std::fs::create_dir_all(folder)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
+            let root = source(&trained, &self.table, &self.data_root, self.split).data_root;
+            misclassified::write(folder, &evaluation, classes, &root).into_diagnostic()?;
+        }
+        if let Some(run) = &run {
+            let path = run.evaluation(self.split.name());
+            evaluation.report.save(&path).into_diagnostic()?;
+        }
+        let operating = self.operating(&trained, &evaluation)?;
+        if let (Some(run), Some(operating)) = (&run, &operating) {
+            operating.save(&run.operating_point()).into_diagnostic()?;
+        }
+        if self.json {
+            let mut json = serde_json::to_value(&evaluation.report).into_diagnostic()?;
+            if let Some(operating) = &operating {
+                json["operating"] = serde_json::to_value(operating).into_diagnostic()?;
+            }
+            output::line(json)?;
+            return Ok(());
+        }
+        let mut table = evaluation.report.table();
+        if let Some(operating) = &operating {
+            table = format!("{table}\n{}", operating.table());
+        }
+        output::write(|out| out.write_all(table.as_bytes()))?;
+        Ok(())
+    }
+
+    fn part(&self, trained: &Trained, split: Split) -> Result<Evaluation> {
+        let source = source(trained, &self.table, &self.data_root, split);
         let mut bar = indicatif::ProgressBar::hidden();
         let shown = std::cell::RefCell::new(&mut bar);
         let evaluation = evaluate(
-            &trained,
+            trained,
             &source,
             self.machine.machine(),
             |tiles| **shown.borrow_mut() = progress::bar("evaluating", tiles),
             |tiles| shown.borrow().inc(tiles as u64),
-        )
-        .into_diagnostic()?;
+        );
         bar.finish_and_clear();
-        if let Some(path) = &self.predictions {
-            evaluation
-                .write_predictions(path, &trained.config.classes)
-                .into_diagnostic()?;
+        evaluation.into_diagnostic()
+    }
+
+    /// Thresholds for the miss rate that was asked for, if one was; `known` is
+    /// an evaluation that there is already.
+    fn operating(&self, trained: &Trained, known: &Evaluation) -> Result<Option<OperatingReport>> {
+        let Some(miss_rate) = self.operating_point else {
+            return Ok(None);
+        };
+        let classes = &trained.config.classes;
+        let part = |split: Split| {
+            if split == self.split {
+                Ok(known.clone())
+            } else {
+                self.part(trained, split)
+            }
+        };
+        let val = part(Split::Val)?;
+        let mut report = OperatingReport::choose(&val, classes, miss_rate).into_diagnostic()?;
+        let table = source(trained, &self.table, &self.data_root, Split::Test).table;
+        let table = Table::read(&table).into_diagnostic()?;
+        if table.rows.iter().any(|row| row.split == Some(Split::Test)) {
+            report.look_at(&part(Split::Test)?, classes);
         }
-        // Figures on another table are not the run's own.
-        if let Some(run) = run.filter(|_| self.table.is_none()) {
-            let json = serde_json::to_vec_pretty(&evaluation.report).into_diagnostic()?;
-            replace_file(&run.evaluation(self.split.name()), &json).into_diagnostic()?;
-        }
-        if self.json {
-            let json = serde_json::to_string(&evaluation.report).into_diagnostic()?;
-            output::line(json)?;
-        } else {
-            let table = evaluation.report.table();
-            output::write(|out| out.write_all(table.as_bytes()))?;
-        }
-        Ok(())
+        Ok(Some(report))
     }
 }
 

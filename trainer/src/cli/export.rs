@@ -9,6 +9,7 @@ use millsight_export::engine::{EngineChoice, EngineRequest};
 use millsight_export::output;
 use millsight_export::verify::DEFAULT_TOLERANCE;
 use millsight_trainer::data::table::Split;
+use millsight_trainer::evaluate::operating_point::OperatingReport;
 use millsight_trainer::model_export::{ExportSettings, Form, export, parity};
 use millsight_trainer::run::folder::RunFolder;
 use serde_json::json;
@@ -19,7 +20,7 @@ use super::machine::MachineArgs;
 /// Write a trained network as the model file that the runtime loads.
 ///
 /// The file is ONNX with a model card inside: classes, input, preprocessing,
-/// thresholds, where it comes from and how good it is (the figures that
+/// temperature and thresholds, where it comes from and how good it is (what
 /// `evaluate --run` has left in the run's folder). Before it is written, real
 /// tiles go through it on an engine, and its logits must equal the trainer's.
 #[derive(Debug, Args)]
@@ -46,7 +47,8 @@ pub struct ExportArgs {
     #[arg(long)]
     form: Option<Form>,
     /// Flag a defect class from this probability on (0 to 1) instead of when
-    /// it is the most probable class. May be given for each class.
+    /// it is the most probable class, or from the run's operating point on.
+    /// May be given for each class.
     #[arg(long = "threshold", value_name = "CLASS=P", value_parser = threshold)]
     thresholds: Vec<(String, f32)>,
     /// Tiles of the test part with which the file is checked.
@@ -111,6 +113,10 @@ impl ExportArgs {
                 Some(run) => reports(run)?,
                 None => Vec::new(),
             },
+            operating: match &run {
+                Some(run) => OperatingReport::load(&run.operating_point()).into_diagnostic()?,
+                None => None,
+            },
             source: source(&trained, &self.table, &self.data_root, Split::Test),
             samples: self.samples,
             tolerance: self.tolerance,
@@ -123,6 +129,12 @@ impl ExportArgs {
         let model = export(&trained, &settings, self.machine.machine()).into_diagnostic()?;
         model.save(&self.out).into_diagnostic()?;
         let parity = parity(&model);
+        if settings.operating.is_some() && model.card.calibration.is_none() {
+            eprintln!(
+                "the run's operating point is of other weights or another table and was left out: \
+                 run `millsight-train evaluate --run RUN --operating-point MISS_RATE` again"
+            );
+        }
         if self.json {
             output::line(json!({
                 "model": self.out,
@@ -130,6 +142,8 @@ impl ExportArgs {
                 "bytes": model.onnx.len(),
                 "parity": parity,
                 "metrics": model.card.provenance.metrics,
+                "thresholds": model.card.thresholds,
+                "temperature": model.card.calibration.as_ref().map(|found| found.temperature),
             }))?;
             return Ok(());
         }
@@ -144,6 +158,10 @@ impl ExportArgs {
                 "{} tiles on {}: logits differ by at most {:.1e} (tolerated {:.1e})",
                 parity.samples, parity.engine, parity.max_abs, parity.tolerance
             ))?;
+        }
+        if let Some(point) = &model.card.provenance.operating_point {
+            let table = point.table(&model.card.thresholds);
+            output::write(|out| write!(out, "\n{table}"))?;
         }
         if model.card.provenance.metrics.is_empty() {
             eprintln!("the card has no figures: run `millsight-train evaluate --run RUN` before");

@@ -28,6 +28,7 @@ impl MachineArgs {
             device: self.device,
             workers: self.workers.unwrap_or(Machine::cpu().workers),
             cache_bytes: self.cache_mib << 20,
+            ..Machine::cpu()
         }
     }
 

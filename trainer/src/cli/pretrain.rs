@@ -200,7 +200,7 @@ fn go(run: &RunFolder, config: &RunConfig, machine: Machine, json: bool) -> Resu
     match &config.method {
         Method::Mae(_) => pretext::mae::train(run, config, machine, observe),
         Method::Dino(_) => pretext::dino::train(run, config, machine, observe),
-        Method::Finetune(_) => Err(TrainError::OtherMethod {
+        Method::Finetune(_) | Method::Probe(_) => Err(TrainError::OtherMethod {
             path: run.path().to_path_buf(),
             command: config.method.command(),
         }),

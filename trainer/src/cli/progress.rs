@@ -50,6 +50,12 @@ impl TrainingProgress {
                 self.bar.inc(tiles as u64);
                 self.bar.set_prefix(format!("loss {loss:.4}"));
             }
+            Event::Features { done, of } => {
+                if done == 0 {
+                    self.bar = bar("features", of);
+                }
+                self.bar.set_position(done as u64);
+            }
             Event::Warning(text) => self.bar.suspend(|| eprintln!("warning: {text}")),
             Event::Validated { .. } => self.bar.set_prefix("validation"),
             Event::Complete { record, best } => {

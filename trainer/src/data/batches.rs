@@ -44,7 +44,8 @@ pub struct Pass<'a> {
     pub skip: usize,
     /// Tiles in a batch; the last one may have fewer.
     pub batch_size: usize,
-    /// What is made of each tile.
+    /// What is made of each tile; with none, no tile is decoded and the batches
+    /// hold labels only.
     pub views: &'a [View],
     /// Seed of the random changes.
     pub seed: u64,
@@ -88,6 +89,9 @@ fn prepare(pass: Pass<'_>, chunk: &[usize], first: usize) -> Result<Batch, DataE
         .par_iter()
         .enumerate()
         .map(|(position, &tile)| {
+            if pass.views.is_empty() {
+                return Ok(Vec::new());
+            }
             let levels = pass.tiles.tile(tile)?;
             // By position, not by tile: balanced sampling may draw a tile
             // twice in one pass.

@@ -21,6 +21,8 @@ pub(crate) enum Stream {
     DropPath = 6,
     /// Initial weights of a head for pretraining.
     PretrainingHead = 7,
+    /// Tiles whose labels are used.
+    Labels = 8,
 }
 
 /// The generator of one stream, for example of one epoch.

@@ -6,136 +6,68 @@ use burn::module::Module;
 use burn::tensor::Device;
 use millsight_export::weights::NamedArrays;
 
-use super::loss;
+use super::supervised::{Labelled, Supervised};
+use super::{MODEL, initial_weights, loss};
 use crate::TrainError;
-use crate::data::DataError;
 use crate::data::batches::{Batch, View};
-use crate::data::order;
-use crate::data::table::Split;
-use crate::data::tiles::Tiles;
-use crate::evaluate::metrics::{Confusion, most_probable};
 use crate::evaluate::predict::{self, Means};
 use crate::machine::Machine;
 use crate::model::drop_path::DropPath;
 use crate::model::vit::Vit;
-use crate::model::{initial, parameters, pixels};
+use crate::model::{parameters, pixels};
 use crate::optimise::adamw::AdamW;
 use crate::optimise::gradients;
-use crate::optimise::schedule::Schedule;
 use crate::optimise::workers::Workers;
-use crate::run::config::{
-    ClassWeighting, FinetuneConfig, Method, RunConfig, below_one, not_negative, positive,
-};
+use crate::run::config::{FinetuneConfig, RunConfig, below_one, positive};
 use crate::run::folder::RunFolder;
-use crate::run::log::Figures;
-use crate::training::checkpoint::{Checkpoint, Position, add_section, section};
-use crate::training::parts::parts;
+use crate::training::checkpoint::{Checkpoint, Position, add_section, misfit, section};
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
-use crate::weights::initialise;
 
-/// Trains from the first epoch to the last, or from the last checkpoint when
-/// the folder has one, and says where the run stands at the end.
-///
-/// # Errors
-/// When settings or data do not fit, a tile cannot be read, the loss is no
-/// number any more, or a file cannot be written. The last checkpoint is then
-/// intact.
-pub fn train(
+/// The run of [`super::train`].
+pub(super) fn train(
     run: &RunFolder,
     config: &RunConfig,
+    recipe: &FinetuneConfig,
     machine: Machine,
-    mut observe: impl FnMut(Event<'_>),
+    observe: &mut impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    let Method::Finetune(recipe) = &config.method else {
-        return Err(TrainError::OtherMethod {
-            path: run.path().to_path_buf(),
-            command: config.method.command(),
-        });
-    };
-    check(config, recipe)?;
-    let _lock = run.lock()?;
-    let (train, val) = parts(config, machine)?;
-    check_classes(config, &train)?;
+    recipe.supervision.check()?;
+    if let Some(limit) = recipe.clip_gradient_norm {
+        positive("--clip-gradient-norm", limit)?;
+    }
+    below_one("--drop-path", recipe.drop_path)?;
+    for change in &recipe.augmentations {
+        change.check()?;
+    }
+    let tiles = Labelled::open(config, &recipe.supervision, machine.cache_bytes, observe)?;
     let checkpoint = Checkpoint::load(&run.last())?;
-    let weights = match &checkpoint {
-        Some(checkpoint) => section(&checkpoint.arrays, MODEL)?,
-        None => initial_weights(config, &mut observe)?,
+    let mut method = match &checkpoint {
+        Some(checkpoint) => {
+            let weights = section(&checkpoint.arrays, MODEL)?;
+            Finetune::new(config, recipe, machine, &tiles, &weights)
+                .map_err(|error| misfit(&run.last(), error))?
+        }
+        None => {
+            let weights = initial_weights(config, observe)?;
+            Finetune::new(config, recipe, machine, &tiles, &weights)?
+        }
     };
-    let mut method = Finetune::new(config, recipe, machine, &train, &val, &weights)?;
+    let train = &tiles.train;
     training::train(
         run,
         config,
         machine,
-        &train,
+        train,
         &mut method,
         checkpoint,
-        &mut observe,
+        observe,
     )
 }
 
-/// Weights that a run begins with: random ones, replaced by those of the
-/// given file as far as they fit.
-///
-/// # Errors
-/// When the sizes do not fit one another, or the file cannot be read or does
-/// not fit.
-pub(crate) fn initial_weights(
-    config: &RunConfig,
-    observe: &mut impl FnMut(Event<'_>),
-) -> Result<NamedArrays, TrainError> {
-    let mut weights = initial::vit(&config.network, config.layer_scale, config.seed)?;
-    if let Some(file) = &config.initial_weights {
-        let backbone = file.read()?;
-        let adoption = initialise::adopt(&mut weights, &config.network, &backbone)?;
-        observe(Event::Initialised {
-            file: &file.path,
-            adoption: &adoption,
-        });
-    }
-    Ok(weights)
-}
-
-fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), TrainError> {
-    config.check()?;
-    positive("--learning-rate", recipe.learning_rate)?;
-    if let Some(limit) = recipe.clip_gradient_norm {
-        positive("--clip-gradient-norm", limit)?;
-    }
-    not_negative("--warmup-epochs", recipe.warmup_epochs)?;
-    for change in &recipe.augmentations {
-        change.check()?;
-    }
-    not_negative("--final-learning-rate", recipe.final_learning_rate)?;
-    below_one("--drop-path", recipe.drop_path)
-}
-
-/// Refuses training tiles from which the classes cannot be learnt.
-fn check_classes(config: &RunConfig, train: &Tiles) -> Result<(), TrainError> {
-    let (path, split) = (config.table.clone(), Split::Train.name().into());
-    let first = train.labels.first().copied().unwrap_or_default();
-    if train.labels.iter().all(|&label| label == first) {
-        let class = config.classes[first].clone();
-        return Err(DataError::OneClass { path, class, split }.into());
-    }
-    let held = |class: &usize| train.labels.contains(class);
-    match (0..config.classes.len()).find(|class| !held(class)) {
-        Some(absent) => {
-            let class = config.classes[absent].clone();
-            Err(DataError::ClassWithoutTiles { path, class, split }.into())
-        }
-        None => Ok(()),
-    }
-}
-
-/// Names of the network's parameters in a checkpoint begin with this.
-const MODEL: &str = "model.";
-
 /// Everything that a step needs.
 struct Finetune<'a> {
-    config: &'a RunConfig,
+    supervised: Supervised<'a>,
     recipe: &'a FinetuneConfig,
-    train: &'a Tiles,
-    val: &'a Tiles,
     device: Device,
     training_device: Device,
     workers: Workers,
@@ -143,9 +75,7 @@ struct Finetune<'a> {
     views: [View; 1],
     network: Vit,
     optimiser: AdamW,
-    schedule: Schedule,
     drop_path: Option<DropPath>,
-    class_weights: Vec<f32>,
 }
 
 impl<'a> Finetune<'a> {
@@ -153,57 +83,42 @@ impl<'a> Finetune<'a> {
         config: &'a RunConfig,
         recipe: &'a FinetuneConfig,
         machine: Machine,
-        train: &'a Tiles,
-        val: &'a Tiles,
+        tiles: &'a Labelled,
         weights: &NamedArrays,
     ) -> Result<Self, TrainError> {
         let device = machine.device.open()?;
         let training_device = device.clone().autodiff();
         let network = Vit::from_weights(&config.network, weights, &training_device)?;
-        let steps_per_epoch = train.len().div_ceil(config.batch_size);
         Ok(Self {
-            config,
+            supervised: Supervised::new(config, &recipe.supervision, tiles),
             recipe,
-            train,
-            val,
             workers: machine.compute()?,
             loaders: machine.loaders()?,
             views: [View {
-                size: train.form.size,
+                size: tiles.train.form.size,
                 changes: recipe.augmentations.clone(),
             }],
             optimiser: AdamW::new(config.optimiser, &network, &device),
+            drop_path: DropPath::new(recipe.drop_path, config.network.depth),
             network,
             device,
             training_device,
-            schedule: Schedule {
-                base: recipe.learning_rate,
-                last: recipe.final_learning_rate,
-                warmup: (recipe.warmup_epochs * steps_per_epoch as f64).round() as usize,
-                steps: config.epochs * steps_per_epoch,
-            },
-            drop_path: DropPath::new(recipe.drop_path, config.network.depth),
-            class_weights: match recipe.class_weighting {
-                ClassWeighting::Inverse => {
-                    loss::inverse_frequency(&train.labels, config.classes.len())
-                }
-                ClassWeighting::None => vec![1.0; config.classes.len()],
-            },
         })
     }
 
     fn validate(&self, observe: &mut dyn FnMut(Event<'_>)) -> Result<Vec<f32>, TrainError> {
+        let Supervised { config, tiles, .. } = self.supervised;
         let network = self.network.valid();
         let means = Means {
             device: &self.device,
             workers: &self.workers,
             loaders: &self.loaders,
-            shard_size: self.config.shard_size,
-            batch_size: self.config.batch_size,
+            shard_size: config.shard_size,
+            batch_size: config.batch_size,
         };
-        let all: Vec<usize> = (0..self.val.len()).collect();
-        let preprocessing = &self.config.preprocessing;
-        predict::logits(&network, self.val, &all, preprocessing, means, |tiles| {
+        let all: Vec<usize> = (0..tiles.val.len()).collect();
+        let preprocessing = &config.preprocessing;
+        predict::logits(&network, &tiles.val, &all, preprocessing, means, |tiles| {
             observe(Event::Validated { tiles });
         })
     }
@@ -215,25 +130,21 @@ impl training::Method for Finetune<'_> {
     }
 
     fn order(&self, epoch: usize) -> Vec<usize> {
-        let seed = self.config.seed;
-        if self.recipe.balanced_sampling {
-            order::balanced(&self.train.labels, self.config.classes.len(), seed, epoch)
-        } else {
-            order::shuffled(self.train.len(), seed, epoch)
-        }
+        self.supervised.order(epoch)
     }
 
     fn step(&mut self, batch: &Batch, moment: Moment) -> Result<StepFigures, TrainError> {
-        let rate = self.schedule.rate(moment.overall());
-        let shares = loss::shares(&batch.labels, &self.class_weights);
-        let (form, size) = (self.train.form, self.config.shard_size);
+        let config = self.supervised.config;
+        let rate = self.supervised.rate(moment);
+        let shares = self.supervised.shares(&batch.labels);
+        let (form, size) = (self.supervised.tiles.train.form, config.shard_size);
         let levels: Vec<&[u8]> = batch.views[0].chunks(size * form.bytes()).collect();
         let labels: Vec<&[usize]> = batch.labels.chunks(size).collect();
         let shares: Vec<&[f32]> = shares.chunks(size).collect();
         let shard_loss = |network: &Vit, shard: usize| {
             let factors = self.drop_path.as_ref().map(|drop_path| {
-                let first = moment.step * self.config.batch_size + shard * size;
-                let draw = |image| drop_path.draw(1, self.config.seed, moment.epoch, image);
+                let first = moment.step * config.batch_size + shard * size;
+                let draw = |image| drop_path.draw(1, config.seed, moment.epoch, image);
                 let draws: Vec<Vec<f32>> = (first..first + labels[shard].len())
                     .flat_map(draw)
                     .collect();
@@ -244,7 +155,7 @@ impl training::Method for Finetune<'_> {
                 levels[shard].to_vec(),
                 form.colour.channels(),
                 form.size,
-                &self.config.preprocessing,
+                &config.preprocessing,
                 &self.training_device,
             );
             let logits = network.forward_dropping(images, factors.as_ref());
@@ -263,26 +174,12 @@ impl training::Method for Finetune<'_> {
 
     fn end_epoch(
         &mut self,
-        _epoch: usize,
-        _position: &Position,
+        epoch: usize,
+        position: &Position,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<EpochEnd, TrainError> {
         let logits = self.validate(observe)?;
-        let classes = self.config.classes.len();
-        let predicted = most_probable(&logits, classes);
-        let confusion = Confusion::of(classes, &self.val.labels, &predicted);
-        let loss = loss::of_logits(&logits, &self.val.labels, &self.class_weights);
-        let figures = [
-            ("val_loss", loss),
-            ("val_accuracy", confusion.accuracy()),
-            ("val_balanced_accuracy", confusion.balanced_accuracy()),
-            ("val_macro_f1", confusion.macro_f1()),
-        ];
-        Ok(EpochEnd {
-            figures: Figures::from(figures.map(|(name, value)| (name.to_owned(), value))),
-            score: Some(confusion.balanced_accuracy()),
-            stop: false,
-        })
+        Ok(self.supervised.end_epoch(epoch, position, &logits))
     }
 
     fn save(&self) -> Result<NamedArrays, TrainError> {
@@ -294,7 +191,8 @@ impl training::Method for Finetune<'_> {
 
     fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError> {
         let weights = section(arrays, MODEL)?;
-        self.network = Vit::from_weights(&self.config.network, &weights, &self.training_device)?;
+        let spec = &self.supervised.config.network;
+        self.network = Vit::from_weights(spec, &weights, &self.training_device)?;
         Ok(self.optimiser.load(arrays, &self.device)?)
     }
 

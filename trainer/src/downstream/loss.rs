@@ -1,6 +1,26 @@
 //! Weighted cross-entropy in PyTorch's sense.
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use serde::{Deserialize, Serialize};
+
+/// What the weighted losses of a batch are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reduction {
+    /// The sum of their weights, as in PyTorch's `CrossEntropyLoss(weight)`.
+    WeightedMean,
+    /// Their number.
+    BatchMean,
+}
+
+impl Reduction {
+    fn divisor(self, sum_of_weights: f64, samples: usize) -> f64 {
+        match self {
+            Self::WeightedMean => sum_of_weights,
+            Self::BatchMean => samples as f64,
+        }
+    }
+}
 
 /// Inverse-frequency weights `w_c = N / (k n_c)`, scaled to a mean of 1.
 ///
@@ -19,14 +39,14 @@ pub fn inverse_frequency(labels: &[usize], classes: usize) -> Vec<f32> {
     raw.iter().map(|weight| (weight / mean) as f32).collect()
 }
 
-/// The share of each sample in the mean of its batch: its class weight over
-/// the sum of those of the batch, as in PyTorch's `CrossEntropyLoss`.
-pub fn shares(labels: &[usize], class_weights: &[f32]) -> Vec<f32> {
+/// The share of each sample in the loss of its batch: its class weight over
+/// what the reduction divides by.
+pub fn shares(labels: &[usize], class_weights: &[f32], reduction: Reduction) -> Vec<f32> {
     let weight = |&label: &usize| f64::from(class_weights[label]);
-    let sum: f64 = labels.iter().map(weight).sum();
+    let divisor = reduction.divisor(labels.iter().map(weight).sum(), labels.len());
     labels
         .iter()
-        .map(|label| (weight(label) / sum) as f32)
+        .map(|label| (weight(label) / divisor) as f32)
         .collect()
 }
 
@@ -50,7 +70,12 @@ pub fn cross_entropy(
 
 /// The same loss of logits in memory, `[labels.len(), classes]`, taken as
 /// one batch; 0 when the labels have no weight.
-pub fn of_logits(logits: &[f32], labels: &[usize], class_weights: &[f32]) -> f64 {
+pub fn of_logits(
+    logits: &[f32],
+    labels: &[usize],
+    class_weights: &[f32],
+    reduction: Reduction,
+) -> f64 {
     let mut sum = 0.0;
     let mut weights = 0.0;
     for (row, &label) in logits.chunks_exact(class_weights.len()).zip(labels) {
@@ -60,7 +85,11 @@ pub fn of_logits(logits: &[f32], labels: &[usize], class_weights: &[f32]) -> f64
         sum -= f64::from(class_weights[label]) * log_probability;
         weights += f64::from(class_weights[label]);
     }
-    if weights > 0.0 { sum / weights } else { 0.0 }
+    if weights > 0.0 {
+        sum / reduction.divisor(weights, labels.len())
+    } else {
+        0.0
+    }
 }
 
 #[cfg(test)]
@@ -78,20 +107,20 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_divides_by_the_sum_of_weights_in_the_batch() {
+    fn the_loss_divides_by_the_weights_or_by_the_number_of_the_batch() {
         let device = Device::flex();
-        let logits = Tensor::from_data(
-            TensorData::new(vec![0f32, 0.0, 0.0, 1.0, 0.0, 0.0], [2, 3]),
-            &device,
-        );
+        let values = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
         let labels = [2, 0];
         let weights = [1.0, 1.0, 2.0];
-        let in_memory = of_logits(&[0.0, 0.0, 0.0, 1.0, 0.0, 0.0], &labels, &weights);
-        let shares = shares(&labels, &weights);
-        let loss: f32 = cross_entropy(logits, &labels, &shares, &device).into_scalar();
         let e = std::f32::consts::E;
-        let expected = (2.0 * 3f32.ln() - (e / (e + 2.0)).ln()) / 3.0;
-        assert!((loss - expected).abs() < 1e-6, "{loss} {expected}");
-        assert!((in_memory - f64::from(expected)).abs() < 1e-6);
+        let sum = 2.0 * 3f32.ln() - (e / (e + 2.0)).ln();
+        for (reduction, divisor) in [(Reduction::WeightedMean, 3.0), (Reduction::BatchMean, 2.0)] {
+            let logits = Tensor::from_data(TensorData::new(values.to_vec(), [2, 3]), &device);
+            let in_memory = of_logits(&values, &labels, &weights, reduction);
+            let shares = shares(&labels, &weights, reduction);
+            let loss: f32 = cross_entropy(logits, &labels, &shares, &device).into_scalar();
+            assert!((loss - sum / divisor).abs() < 1e-6, "{loss} {reduction:?}");
+            assert!((in_memory - f64::from(sum / divisor)).abs() < 1e-6);
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! The figures of an evaluation, for people and for programs.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use millsight_export::durable::replace_file;
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{ClassMetrics, Confusion};
+use crate::TrainError;
 
 /// All figures of one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +69,15 @@ impl Report {
             weights_sha256: hashes.0,
             data_sha256: hashes.1,
         }
+    }
+
+    /// Writes the figures as JSON.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), TrainError> {
+        let json = serde_json::to_vec_pretty(self)?;
+        replace_file(path, &json).map_err(TrainError::io("write", path))
     }
 
     /// The figures as a table of plain text.

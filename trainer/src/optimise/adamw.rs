@@ -21,6 +21,9 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
     /// What decays.
     pub decays: Decays,
+    /// By what the learning rate shrinks from a layer to the one below it;
+    /// see [`rate_factor`].
+    pub layer_decay: Option<f64>,
 }
 
 /// Which parameters decay.
@@ -56,6 +59,7 @@ impl Default for AdamWConfig {
             epsilon: 1e-8,
             weight_decay: 0.05,
             decays: Decays::Matrices,
+            layer_decay: None,
         }
     }
 }
@@ -73,6 +77,8 @@ pub struct AdamW {
 struct State {
     name: String,
     decays: bool,
+    /// Its learning rate as a multiple of that of the step.
+    rate_factor: f64,
     /// Updates so far; counted for each parameter, as in PyTorch.
     updates: u32,
     first: Tensor<1>,
@@ -84,8 +90,11 @@ impl AdamW {
     /// `device`, which must be without autodiff. A frozen parameter, one that
     /// requires no gradient on a device with autodiff, has no moments.
     pub fn new<M: Module>(config: AdamWConfig, network: &M, device: &Device) -> Self {
+        let shapes = parameters::shapes(network);
+        let numbers = shapes.iter().filter_map(|(name, _)| block(name));
         let mut start = Start {
             config,
+            blocks: numbers.max().map_or(0, |last| last + 1),
             device,
             path: parameters::Path::default(),
             states: Vec::new(),
@@ -169,6 +178,7 @@ impl AdamW {
 
 struct Start<'a> {
     config: AdamWConfig,
+    blocks: usize,
     device: &'a Device,
     path: parameters::Path,
     states: Vec<Option<State>>,
@@ -191,6 +201,10 @@ impl ModuleVisitor for Start<'_> {
             let zeros = Tensor::zeros([value.shape().num_elements()], self.device);
             State {
                 decays: self.config.decays.applies(&name, D),
+                rate_factor: match self.config.layer_decay {
+                    Some(decay) => rate_factor(&name, self.blocks, decay),
+                    None => 1.0,
+                },
                 name,
                 updates: 0,
                 first: zeros.clone(),
@@ -198,6 +212,32 @@ impl ModuleVisitor for Start<'_> {
             }
         }));
     }
+}
+
+/// The learning rate of a parameter of a Vision Transformer with so many
+/// blocks, as a multiple of the highest: `decay^(blocks + 1 - layer)`, where
+/// patch embedding, class token and positions are layer 0, block `i` is layer
+/// `i + 1`, and norm and head are layer `blocks + 1`.
+///
+/// Source: facebookresearch/mae `util/lr_decay.py` (after BEiT, Bao et al.,
+/// 2022).
+pub fn rate_factor(name: &str, blocks: usize, decay: f64) -> f64 {
+    let layer = match block(name) {
+        Some(block) => block + 1,
+        None if name.starts_with("patch_embed.") => 0,
+        None if matches!(name, "cls_token" | "pos_embed") => 0,
+        None => blocks + 1,
+    };
+    decay.powi((blocks + 1 - layer) as i32)
+}
+
+/// The number of the block that a parameter belongs to.
+fn block(name: &str) -> Option<usize> {
+    name.strip_prefix("blocks.")?
+        .split('.')
+        .next()?
+        .parse()
+        .ok()
 }
 
 struct Step<'a> {
@@ -242,12 +282,13 @@ impl Step<'_> {
         } = self.config;
         let updates = state.updates as i32;
         let decay = if state.decays { weight_decay } else { 0.0 };
+        let rate = self.rate * state.rate_factor;
         Update {
             betas: [beta_1, beta_2].map(|beta| [beta as f32, (1.0 - beta) as f32]),
             correction: (1.0 - beta_2.powi(updates)).sqrt() as f32,
             epsilon: epsilon as f32,
-            step_size: (self.rate / (1.0 - beta_1.powi(updates))) as f32,
-            kept: (1.0 - self.rate * decay) as f32,
+            step_size: (rate / (1.0 - beta_1.powi(updates))) as f32,
+            kept: (1.0 - rate * decay) as f32,
         }
     }
 }
@@ -313,6 +354,7 @@ mod tests {
         let mut state = State {
             name: String::new(),
             decays: true,
+            rate_factor: 1.0,
             updates: 3,
             first: tensor(numbers(0.01)),
             second: tensor(numbers(0.1)).square(),
@@ -336,6 +378,23 @@ mod tests {
                     "{got} {expected}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn lower_layers_learn_more_slowly() {
+        // param_groups_lrd of MAE for three blocks and a decay of 0.5.
+        for (name, expected) in [
+            ("cls_token", 0.0625),
+            ("pos_embed", 0.0625),
+            ("patch_embed.proj.bias", 0.0625),
+            ("blocks.0.norm1.weight", 0.125),
+            ("blocks.2.attn.qkv.weight", 0.5),
+            ("norm.weight", 1.0),
+            ("fc_norm.bias", 1.0),
+            ("head.weight", 1.0),
+        ] {
+            assert_eq!(rate_factor(name, 3, 0.5), expected, "{name}");
         }
     }
 }

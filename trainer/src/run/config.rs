@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::TrainError;
 use crate::data::augment::Change;
 use crate::data::tiles::Colour;
+use crate::downstream::loss::Reduction;
 use crate::model::mae::DecoderSpec;
 use crate::optimise::adamw::AdamWConfig;
 use crate::pretext::dino::config::DinoConfig;
@@ -64,6 +65,8 @@ pub struct RunConfig {
 pub enum Method {
     /// A whole network learns the classes.
     Finetune(FinetuneConfig),
+    /// A linear layer learns the classes from what a frozen network gives.
+    Probe(ProbeConfig),
     /// A masked autoencoder learns to fill in removed patches.
     Mae(MaeConfig),
     /// A student learns from crops to predict a teacher that follows it.
@@ -74,7 +77,7 @@ impl Method {
     /// The command that begins such a run and goes on with it.
     pub fn command(&self) -> &'static str {
         match self {
-            Self::Finetune(_) => "train",
+            Self::Finetune(_) | Self::Probe(_) => "train",
             Self::Mae(_) | Self::Dino(_) => "pretrain",
         }
     }
@@ -84,23 +87,59 @@ impl Method {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FinetuneConfig {
-    /// Highest learning rate.
-    pub learning_rate: f64,
-    /// Learning rate after the last step.
-    pub final_learning_rate: f64,
-    /// Epochs of linear warm-up; fractions are allowed.
-    pub warmup_epochs: f64,
+    /// What it has in common with probing.
+    pub supervision: Supervision,
     /// Largest norm of the gradients; larger ones are scaled down.
     pub clip_gradient_norm: Option<f64>,
     /// Rate at which the last block is dropped (stochastic depth); that of the
     /// blocks before it rises linearly from 0.
     pub drop_path: f64,
-    /// Weights of the classes in the loss.
-    pub class_weighting: ClassWeighting,
-    /// Whether each class is drawn equally often.
-    pub balanced_sampling: bool,
     /// Random changes of the tiles, in this order.
     pub augmentations: Vec<Change>,
+}
+
+/// How a linear layer learns the classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// What it has in common with fine-tuning.
+    pub supervision: Supervision,
+    /// Whether a batch normalisation without parameters stands before the
+    /// layer, as in MAE's linear probing.
+    pub batch_norm: bool,
+}
+
+/// How classes are learnt from labelled tiles.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervision {
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Epochs of linear warm-up; fractions are allowed.
+    pub warmup_epochs: f64,
+    /// Learning rate after the last step, to which it falls along half a
+    /// cosine; without one it stays at its height.
+    pub final_learning_rate: Option<f64>,
+    /// Weights of the classes in the loss.
+    pub class_weighting: ClassWeighting,
+    /// What the weighted losses of a batch are divided by.
+    pub loss_reduction: Reduction,
+    /// Whether each class is drawn equally often.
+    pub balanced_sampling: bool,
+    /// The share of the labels that is used; all without one.
+    pub labels: Option<LabelFraction>,
+    /// Epochs without a better balanced accuracy after which the run ends.
+    pub early_stopping: Option<usize>,
+}
+
+/// A part of the training part whose labels are used.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelFraction {
+    /// Share of the tiles of each class, above 0 and at most 1.
+    pub fraction: f64,
+    /// How many tiles that is.
+    pub tiles: usize,
 }
 
 /// How a masked autoencoder learns.
@@ -133,8 +172,44 @@ impl RunConfig {
         positive("--epochs", self.epochs as f64)?;
         positive("--batch-size", self.batch_size as f64)?;
         positive("--shard-size", self.shard_size as f64)?;
+        if let Some(decay) = self.optimiser.layer_decay {
+            share("--layer-decay", decay)?;
+        }
         not_negative("--weight-decay", self.optimiser.weight_decay)
     }
+}
+
+impl Supervision {
+    /// What the settings must be.
+    ///
+    /// # Errors
+    /// With the name of the option that is out of range.
+    pub(crate) fn check(&self) -> Result<(), TrainError> {
+        positive("--learning-rate", self.learning_rate)?;
+        not_negative("--warmup-epochs", self.warmup_epochs)?;
+        if let Some(rate) = self.final_learning_rate {
+            not_negative("--final-learning-rate", rate)?;
+        }
+        if let Some(labels) = self.labels {
+            share("--label-fraction", labels.fraction)?;
+        }
+        if let Some(patience) = self.early_stopping {
+            positive("--early-stopping", patience as f64)?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a setting that is not above 0 and at most 1.
+pub(crate) fn share(name: &'static str, value: f64) -> Result<(), TrainError> {
+    if value > 0.0 && value <= 1.0 {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        name,
+        range: "above 0 and at most 1",
+        got: value.to_string(),
+    })
 }
 
 /// Refuses a setting that is not above 0.

@@ -101,6 +101,21 @@ impl RunFolder {
         self.path.join(format!("evaluation-{part}.json"))
     }
 
+    /// What the best weights say of each validation tile.
+    pub fn predictions(&self) -> PathBuf {
+        self.path.join("predictions.csv")
+    }
+
+    /// Features of the tiles, computed once for a linear probe.
+    pub(crate) fn features(&self) -> PathBuf {
+        self.path.join("features.safetensors")
+    }
+
+    /// Thresholds for a stated miss rate, with the calibration.
+    pub fn operating_point(&self) -> PathBuf {
+        self.path.join("operating-point.json")
+    }
+
     fn config_file(&self) -> PathBuf {
         self.path.join("config.json")
     }

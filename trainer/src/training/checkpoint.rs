@@ -5,17 +5,23 @@
 //! moments of the optimiser under `exp_avg.NAME`, `exp_avg_sq.NAME` and
 //! `step.NAME`) and the [`Position`] in its metadata. Random numbers need no
 //! state: they follow from the seed, the epoch and the place in the epoch.
+//!
+//! Its metadata also has a checksum of everything else, so that a damaged file
+//! is not trained on.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use millsight_export::weights::NamedArrays;
+use millsight_export::weights::{NamedArrays, WeightsError};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
 /// Key of the [`Position`] in the file's metadata.
 pub(crate) const POSITION: &str = "millsight.position";
+
+/// Key of the checksum in the file's metadata.
+const CHECKSUM: &str = "millsight.sha256";
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -49,16 +55,23 @@ impl Checkpoint {
     /// Reads a checkpoint, where there is one.
     ///
     /// # Errors
-    /// When the file is damaged or no checkpoint.
+    /// When the file is no checkpoint, or not as it was written.
     pub fn load(path: &Path) -> Result<Option<Self>, TrainError> {
         if !path.exists() {
             return Ok(None);
         }
-        let arrays = NamedArrays::load(path)?;
+        let mut arrays = NamedArrays::load(path).map_err(|error| match error {
+            WeightsError::Read { .. } => TrainError::Weights(error),
+            error => damaged(path, error),
+        })?;
         let no_checkpoint = || TrainError::NotACheckpoint {
             path: path.to_path_buf(),
         };
+        let stated = arrays.metadata.remove(CHECKSUM);
         let position = arrays.metadata.get(POSITION).ok_or_else(no_checkpoint)?;
+        if stated.is_none_or(|stated| stated != arrays.digest()) {
+            return Err(damaged(path, "its contents are not what its checksum says"));
+        }
         let position = serde_json::from_str(position).map_err(|_| no_checkpoint())?;
         Ok(Some(Self { arrays, position }))
     }
@@ -70,7 +83,29 @@ impl Checkpoint {
     pub fn save(mut self, path: &Path) -> Result<(), TrainError> {
         let position = serde_json::to_string(&self.position)?;
         self.arrays.metadata.insert(POSITION.to_owned(), position);
-        Ok(self.arrays.save(path)?)
+        let checksum = self.arrays.digest();
+        self.arrays.metadata.insert(CHECKSUM.to_owned(), checksum);
+        self.arrays
+            .save(path)
+            .map_err(|error| TrainError::CheckpointNotWritten {
+                reason: error.to_string(),
+                previous: path.exists(),
+            })
+    }
+}
+
+fn damaged(path: &Path, reason: impl ToString) -> TrainError {
+    TrainError::DamagedCheckpoint {
+        path: path.to_path_buf(),
+        reason: reason.to_string(),
+    }
+}
+
+/// What to say when a sound checkpoint does not fit the run that it lies in.
+pub(crate) fn misfit(path: &Path, error: impl ToString) -> TrainError {
+    TrainError::ForeignCheckpoint {
+        path: path.to_path_buf(),
+        reason: error.to_string(),
     }
 }
 

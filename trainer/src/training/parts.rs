@@ -1,7 +1,7 @@
 //! The tiles of a run.
 
 use crate::TrainError;
-use crate::data::table::{Split, Table};
+use crate::data::table::{Row, Split, Table};
 use crate::data::tiles::{TileForm, Tiles};
 use crate::machine::Machine;
 use crate::run::config::RunConfig;
@@ -13,6 +13,19 @@ use crate::run::config::RunConfig;
 /// When the table is not the one with which the run began, a part is empty or
 /// a label is not among the run's classes.
 pub fn parts(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), TrainError> {
+    chosen(config, machine.cache_bytes, |rows| rows)
+}
+
+/// As [`parts`], with those rows of the training part that `choose` leaves and
+/// at most `cache_bytes` of prepared tiles in memory.
+///
+/// # Errors
+/// As [`parts`].
+pub fn chosen(
+    config: &RunConfig,
+    cache_bytes: usize,
+    choose: impl FnOnce(Vec<Row>) -> Vec<Row>,
+) -> Result<(Tiles, Tiles), TrainError> {
     let table = Table::read(&config.table)?;
     if table.sha256 != config.table_sha256 {
         return Err(TrainError::FileChanged {
@@ -22,9 +35,10 @@ pub fn parts(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), Tra
         });
     }
     let form = TileForm::of(&config.network, config.colour);
-    let (train, val) = (table.part(Split::Train)?, table.part(Split::Val)?);
+    let train = choose(table.part(Split::Train)?);
+    let val = table.part(Split::Val)?;
     let all = train.len() + val.len();
-    let share = |part: usize| (machine.cache_bytes as f64 * part as f64 / all as f64) as usize;
+    let share = |part: usize| (cache_bytes as f64 * part as f64 / all as f64) as usize;
     let tiles = |rows: &[_]| {
         let (classes, root) = (&config.classes, &config.data_root);
         Tiles::new(rows, classes, root, form, share(rows.len()), &config.table)

@@ -64,6 +64,7 @@ fn engine(form: InputForm) -> Embedded {
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: Default::default(),
+        calibration: None,
         provenance: Provenance::default(),
     };
     Embedded::load(&ModelFile::from_graph(model, card).unwrap()).unwrap()

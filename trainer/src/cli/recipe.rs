@@ -1,0 +1,240 @@
+//! How a classifier learns: options of `train`.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValue, TypedValueParser};
+use miette::{IntoDiagnostic, Result, miette};
+use millsight_trainer::data::augment::words::{self, Word};
+use millsight_trainer::data::fraction;
+use millsight_trainer::data::table::{Split, Table};
+use millsight_trainer::downstream::loss::Reduction;
+use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
+use millsight_trainer::run::config::{
+    ClassWeighting, FinetuneConfig, LabelFraction, Method, ProbeConfig, Supervision,
+};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipe")]
+pub struct RecipeArgs {
+    /// Change all weights, or learn only a linear layer on frozen ones.
+    #[arg(long, default_value = "finetune")]
+    protocol: Protocol,
+    /// Pool the mean of the patch tokens instead of the class token.
+    #[arg(long, help_heading = "Network")]
+    pub mean_pooling: bool,
+    /// Begin with the weights of this file: timm's (.safetensors or .pth), a
+    /// checkpoint of MAE, DINO or DINOv2, DINOv2 with Hugging Face's names, or
+    /// the best.safetensors or backbone.safetensors of another run. Positions
+    /// are resampled to the image size as the file's own program does it; what
+    /// is missing or unknown is listed.
+    #[arg(long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// Passes over the training part.
+    #[arg(long, default_value_t = 50)]
+    pub epochs: usize,
+    /// Tiles in a step of the optimiser.
+    #[arg(long, default_value_t = 32)]
+    pub batch_size: usize,
+    /// Highest learning rate of AdamW.
+    #[arg(long, default_value_t = 1.5e-4)]
+    learning_rate: f64,
+    /// What becomes of the learning rate after the warm-up.
+    #[arg(long, default_value = "constant")]
+    schedule: RateSchedule,
+    /// Learning rate at the end of the cosine [default: 1e-6].
+    #[arg(long)]
+    final_learning_rate: Option<f64>,
+    /// Epochs in which the learning rate rises linearly; fractions allowed.
+    #[arg(long, default_value_t = 0.0)]
+    warmup_epochs: f64,
+    /// Factor by which the learning rate shrinks from each block to the one
+    /// below it, above 0 and at most 1; 0.65 to 0.75 is customary.
+    #[arg(long, value_name = "FACTOR")]
+    layer_decay: Option<f64>,
+    /// Decoupled weight decay; biases, norms, class token and positions are
+    /// exempt.
+    #[arg(long, default_value_t = 0.05)]
+    weight_decay: f64,
+    /// Exempt nothing from weight decay.
+    #[arg(long)]
+    decay_all: bool,
+    /// Largest norm of the gradients of a step [default: no limit].
+    #[arg(long)]
+    clip_gradient_norm: Option<f64>,
+    /// Rate at which the last block is left out for a tile (stochastic depth),
+    /// below 1; that of the blocks before it rises linearly from 0.
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    drop_path: f64,
+    /// Weights of the classes in the loss.
+    #[arg(long, default_value = "inverse")]
+    class_weights: ClassWeighting,
+    /// What the weighted losses of a batch are divided by: the sum of their
+    /// weights, as PyTorch does, or their number.
+    #[arg(long, default_value = "weighted-mean")]
+    loss_reduction: Reduction,
+    /// Draw each class equally often; then `--class-weights none` fits.
+    #[arg(long)]
+    balanced_sampling: bool,
+    /// Random changes of each tile, separated by commas and made in this order.
+    /// A number after a colon replaces the one that is told here, as in
+    /// `flips,noise:8,random-crop:0.6-1`.
+    #[arg(long, value_name = "CHANGES", value_delimiter = ',', value_parser = ChangeParser)]
+    augment: Vec<Word>,
+    /// Use the labels of this share of the training part only, 0 to 1: of each
+    /// class alike, at least one tile. The seed decides which.
+    #[arg(long, value_name = "SHARE")]
+    label_fraction: Option<f64>,
+    /// End after so many epochs without a better balanced accuracy on the
+    /// validation part.
+    #[arg(long, value_name = "EPOCHS")]
+    early_stopping: Option<usize>,
+    /// When probing, normalise the features by their mean and deviation in
+    /// each batch, as MAE's linear probing does.
+    #[arg(long)]
+    probe_batch_norm: bool,
+    /// Seed of the initial weights, the labels, the order and the random
+    /// changes.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Tiles that are computed at a time; the gradients of a batch accumulate
+    /// over its shards. Small shards stay in the processor's cache, and shards
+    /// bound the memory of a GPU [default: 4, on a GPU the whole batch].
+    #[arg(long, value_name = "TILES")]
+    pub shard_size: Option<usize>,
+}
+
+/// Reads a change; the list of its words is for help and completions.
+#[derive(Debug, Clone)]
+struct ChangeParser;
+
+impl TypedValueParser for ChangeParser {
+    type Value = Word;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<Word, clap::Error> {
+        let read = |text: &str| text.parse::<Word>();
+        read.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = words::WORDS.map(|(name, help)| PossibleValue::new(name).help(help));
+        Some(Box::new(values.into_iter()))
+    }
+}
+
+/// What is learnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Protocol {
+    /// A linear layer on frozen weights.
+    Probe,
+    /// All weights.
+    Finetune,
+}
+
+/// What becomes of the learning rate after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum RateSchedule {
+    /// It stays at its height.
+    Constant,
+    /// It falls along half a cosine.
+    Cosine,
+}
+
+/// Where the cosine ends by default.
+const FINAL_LEARNING_RATE: f64 = 1e-6;
+
+impl RecipeArgs {
+    /// The optimiser's settings.
+    pub fn optimiser(&self) -> AdamWConfig {
+        AdamWConfig {
+            weight_decay: self.weight_decay,
+            decays: if self.decay_all {
+                Decays::All
+            } else {
+                Decays::Matrices
+            },
+            layer_decay: self.layer_decay,
+            ..AdamWConfig::default()
+        }
+    }
+
+    /// What is learnt from the tiles of a table, and how.
+    pub fn method(&self, table: &Table) -> Result<Method> {
+        let supervision = self.supervision(table)?;
+        match self.protocol {
+            Protocol::Finetune if self.probe_batch_norm => Err(miette!(
+                "--probe-batch-norm is for --protocol probe: a network that learns as a whole \
+                 has its own norm before the head"
+            )),
+            Protocol::Finetune => {
+                let augmentations = words::together(&self.augment)
+                    .map_err(|reason| miette!("--augment: {reason}"))?;
+                Ok(Method::Finetune(FinetuneConfig {
+                    supervision,
+                    clip_gradient_norm: self.clip_gradient_norm,
+                    drop_path: self.drop_path,
+                    augmentations,
+                }))
+            }
+            Protocol::Probe => {
+                let useless = [
+                    ("--augment", !self.augment.is_empty(), "changed at random"),
+                    ("--drop-path", self.drop_path > 0.0, "left out"),
+                    ("--layer-decay", self.layer_decay.is_some(), "moved"),
+                    (
+                        "--clip-gradient-norm",
+                        self.clip_gradient_norm.is_some(),
+                        "moved",
+                    ),
+                ];
+                if let Some((option, _, what)) = useless.iter().find(|(_, given, _)| *given) {
+                    return Err(miette!(
+                        "{option} has no effect when probing: the network is frozen and its \
+                         features are computed once, so that nothing below the linear layer is \
+                         {what}; leave it out, or use --protocol finetune"
+                    ));
+                }
+                Ok(Method::Probe(ProbeConfig {
+                    supervision,
+                    batch_norm: self.probe_batch_norm,
+                }))
+            }
+        }
+    }
+
+    fn supervision(&self, table: &Table) -> Result<Supervision> {
+        if self.schedule == RateSchedule::Constant && self.final_learning_rate.is_some() {
+            return Err(miette!(
+                "--final-learning-rate needs --schedule cosine: a constant rate has no end"
+            ));
+        }
+        let labels = self.label_fraction.map(|share| {
+            let rows = table.part(Split::Train).into_diagnostic()?;
+            Ok::<_, miette::Report>(LabelFraction {
+                fraction: share,
+                tiles: fraction::labelled(&rows, share, self.seed).len(),
+            })
+        });
+        Ok(Supervision {
+            learning_rate: self.learning_rate,
+            warmup_epochs: self.warmup_epochs,
+            final_learning_rate: match self.schedule {
+                RateSchedule::Constant => None,
+                RateSchedule::Cosine => {
+                    Some(self.final_learning_rate.unwrap_or(FINAL_LEARNING_RATE))
+                }
+            },
+            class_weighting: self.class_weights,
+            loss_reduction: self.loss_reduction,
+            balanced_sampling: self.balanced_sampling,
+            labels: labels.transpose()?,
+            early_stopping: self.early_stopping,
+        })
+    }
+}
