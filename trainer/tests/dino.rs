@@ -337,7 +337,8 @@ fn errors_name_what_is_wrong() {
             .unwrap_err()
             .to_string()
     };
-    let wrong: [(&str, fn(&mut DinoConfig)); 14] = [
+    type Mistake = fn(&mut DinoConfig);
+    let wrong: [(&str, Mistake); 14] = [
         ("--local-size", |r| r.local_size = 12),
         ("--global-scale", |r| r.global_scale = [0.5, 0.4]),
         ("--local-scale", |r| r.local_scale = [0.0, 0.4]),

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use burn::tensor::Device;
 use millsight_export::card::Preprocessing;
-use millsight_trainer::downstream::loss;
+use millsight_trainer::downstream::loss::{self, Reduction};
 use millsight_trainer::model::presets::Preset;
 use millsight_trainer::model::vit::Vit;
 use millsight_trainer::model::{initial, pixels};
@@ -61,7 +61,7 @@ fn supervised(threads: usize) -> Result<Step, Box<dyn Error>> {
     let workers = Workers::new(threads)?;
     let levels = levels(BATCH, SIZE);
     let labels: Vec<usize> = (0..BATCH).map(|index| index % CLASSES).collect();
-    let shares = loss::shares(&labels, &[1.0; CLASSES]);
+    let shares = loss::shares(&labels, &[1.0; CLASSES], Reduction::WeightedMean);
     Ok(Box::new(move || {
         let shard_loss = |network: &Vit, shard: usize| {
             let images = pixels::normalised(

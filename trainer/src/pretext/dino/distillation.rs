@@ -29,15 +29,18 @@ const CENTRE: &str = "centre";
 /// this.
 const LAST_LAYER: &str = "head.last_layer.";
 
+/// Gives for a range of images their first so many crops on a device: crops of
+/// one resolution in one tensor `[rows, 3, height, width]`, all images of a
+/// crop before those of the next.
+pub type Cropping<'a> = dyn Fn(Range<usize>, usize, &Device) -> Vec<Tensor<4>> + Sync + 'a;
+
 /// The crops of a batch.
 #[derive(Clone, Copy)]
 pub struct Crops<'a> {
     /// Number of images.
     pub images: usize,
-    /// Gives for a range of images their first so many crops on a device:
-    /// crops of one resolution in one tensor `[rows, 3, height, width]`, all
-    /// images of a crop before those of the next.
-    pub of: &'a (dyn Fn(Range<usize>, usize, &Device) -> Vec<Tensor<4>> + Sync),
+    /// Gives them.
+    pub of: &'a Cropping<'a>,
 }
 
 /// Student, teacher and all that changes with them.
