@@ -33,11 +33,12 @@ DEPTH = 12
 HEADS = 3
 CLASSES = 5
 
-# MAE: the share of masked patches, and the decoder of the official models.
+# MAE: the share of masked patches, and a decoder in the proportions of the
+# official ViT-Base, as `millsight-train pretrain mae` has it.
 MASKED = 0.75
-DECODER_WIDTH = 512
+DECODER_WIDTH = 128
 DECODER_DEPTH = 8
-DECODER_HEADS = 16
+DECODER_HEADS = 4
 
 # DINO: crops, projection head, temperatures and momenta of the official code;
 # outputs of the recipe `dino-pretrained`.
