@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::weights::{NamedArray, NamedArrays};
 use millsight_tests::golden::{self, GoldenCase, TensorEntry};
+use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::loss::{self, Reduction};
 use millsight_trainer::downstream::probe::LinearProbe;
 use millsight_trainer::model::parameters::{self, to_vec};
@@ -155,7 +156,7 @@ fn run<M: Module + Sync, const D: usize>(
         let shares: Vec<&[f32]> = shares.chunks(SHARD).collect();
         gradients::summed(network, &workers, inputs.len(), |network, shard| {
             let logits = forward(network, tensor(inputs[shard], item, &training_device));
-            loss::cross_entropy(logits, labels[shard], shares[shard], &training_device)
+            loss::cross_entropy(logits, labels[shard], shares[shard], 0.0, &training_device)
         })
         .unwrap()
     };
@@ -165,7 +166,7 @@ fn run<M: Module + Sync, const D: usize>(
         tensor(&first.data, &first.shape[1..], &training_device),
     );
     let logits = to_vec(logits.inner(), "logits").unwrap();
-    let in_memory = loss::of_logits(&logits, &batches.labels[0], class_weights, reduction);
+    let in_memory = loss::of_logits(&logits, &batches.labels[0], class_weights, reduction, 0.0);
     let mut losses = Vec::new();
     let mut gradients = None;
     for batch in 0..batches.inputs.len() {
@@ -252,7 +253,7 @@ fn check_class_weights(case: &GoldenCase) {
         .flat_map(|(class, &count)| std::iter::repeat_n(class, count as usize))
         .collect();
     let expected: Vec<f32> = serde_json::from_value(config["class_weights"].clone()).unwrap();
-    let got = loss::inverse_frequency(&labels, counts.len());
+    let got = ClassWeighting::Inverse.weights(&labels, counts.len());
     for (got, expected) in got.iter().zip(&expected) {
         assert!((got / expected - 1.0).abs() < 1e-6, "{got} {expected}");
     }

@@ -5,6 +5,7 @@ mod convert_weights;
 mod evaluate;
 mod export;
 mod index;
+mod listed;
 mod machine;
 mod network;
 mod parts;

@@ -5,7 +5,8 @@
 //! * [`probe`]: a linear layer learns them from what a frozen network gives.
 //! * [`features`]: what the frozen network gives, computed once.
 //! * [`batch_norm`]: normalisation of those features, if wished.
-//! * [`loss`]: weighted cross-entropy.
+//! * [`class_weights`]: against the imbalance of the classes.
+//! * [`loss`]: weighted cross-entropy and focal loss.
 
 use millsight_export::weights::NamedArrays;
 
@@ -22,6 +23,7 @@ use crate::training::checkpoint::Position;
 use crate::weights::initialise;
 
 pub mod batch_norm;
+pub mod class_weights;
 pub mod features;
 pub mod finetune;
 pub mod loss;

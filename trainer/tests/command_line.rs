@@ -365,6 +365,7 @@ fn options_that_cannot_mean_anything_are_wrong_usage() {
     for arguments in [
         &["train", "--resume", "run", "--epochs", "10"][..],
         &["train", "--resume", "run", "--width", "64"],
+        &["train", "--resume", "run", "--augment", "flips"],
         &[
             "export",
             "--run",

@@ -11,6 +11,7 @@ use millsight_export::weights::NamedArrays;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::downstream;
+use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::machine::Machine;
 use millsight_trainer::model::dino::HeadSpec;
@@ -18,7 +19,7 @@ use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::pretext::dino;
 use millsight_trainer::pretext::dino::config::DinoConfig;
 use millsight_trainer::run::config::{
-    ClassWeighting, FinetuneConfig, InitialWeights, Method, RunConfig, Supervision,
+    FinetuneConfig, InitialWeights, Method, RunConfig, Supervision,
 };
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::run::log::EpochRecord;
@@ -278,6 +279,7 @@ fn a_classifier_begins_with_the_teacher_and_the_other_way_round() {
                 warmup_epochs: 0.0,
                 final_learning_rate: None,
                 class_weighting: ClassWeighting::None,
+                focal_gamma: 0.0,
                 loss_reduction: Reduction::WeightedMean,
                 balanced_sampling: false,
                 labels: None,

@@ -12,6 +12,7 @@ use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::downstream;
+use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::machine::Machine;
 use millsight_trainer::model::mae::DecoderSpec;
@@ -20,7 +21,7 @@ use millsight_trainer::pretext::mae;
 use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
 use millsight_trainer::pretext::masking::Masking;
 use millsight_trainer::run::config::{
-    ClassWeighting, FinetuneConfig, InitialWeights, MaeConfig, Method, RunConfig, Supervision,
+    FinetuneConfig, InitialWeights, MaeConfig, Method, RunConfig, Supervision,
 };
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::run::log::EpochRecord;
@@ -259,6 +260,7 @@ fn a_classifier_begins_with_the_backbone() {
                 warmup_epochs: 0.0,
                 final_learning_rate: None,
                 class_weighting: ClassWeighting::None,
+                focal_gamma: 0.0,
                 loss_reduction: Reduction::WeightedMean,
                 balanced_sampling: false,
                 labels: None,

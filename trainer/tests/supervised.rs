@@ -9,6 +9,7 @@ use std::path::Path;
 use millsight_trainer::TrainError;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::table::Table;
+use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::train;
 use millsight_trainer::machine::Machine;
 use millsight_trainer::run::config::RunConfig;
@@ -100,8 +101,19 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_workers() {
     tiles::split(data.path());
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 2);
-    recipe(&mut config).supervision.balanced_sampling = true;
-    recipe(&mut config).drop_path = 0.5;
+    let demanding = recipe(&mut config);
+    demanding.supervision.balanced_sampling = true;
+    demanding.supervision.class_weighting = ClassWeighting::Effective { beta: 0.9 };
+    demanding.supervision.focal_gamma = 2.0;
+    demanding.drop_path = 0.5;
+    demanding.augmentations = vec![
+        Change::RandomCrop {
+            area: (0.6, 1.0),
+            aspect: Change::ASPECT,
+        },
+        Change::Noise { deviation: 4.0 },
+        Change::Illumination { strength: 0.5 },
+    ];
     let one = run(&out.path().join("one"), &config, machine(1));
     let three = run(
         &out.path().join("three"),

@@ -90,7 +90,7 @@ fn supervised(threads: usize) -> Result<Step, Box<dyn Error>> {
         let shard_loss = |network: &Vit, shard: usize| {
             let own = shard * SHARD..(shard + 1) * SHARD;
             let logits = network.forward(images(&levels, SIZE, own.clone(), &training));
-            loss::cross_entropy(logits, &labels[own.clone()], &shares[own], &training)
+            loss::cross_entropy(logits, &labels[own.clone()], &shares[own], 0.0, &training)
         };
         let (_, gradients) = gradients::summed(&network, &workers, BATCH / SHARD, shard_loss)?;
         network = optimiser.step(network.clone(), gradients, 1e-4);

@@ -24,6 +24,7 @@ use millsight_trainer::training::Event;
 use millsight_trainer::weights::backbone::Backbone;
 use serde_json::json;
 
+use super::listed::Listed;
 use super::machine::MachineArgs;
 use super::network::NetworkArgs;
 use super::progress::TrainingProgress;
@@ -120,8 +121,10 @@ struct TrainingArgs {
     /// Tiles in a step of the optimiser [default: that of the recipe].
     #[arg(long)]
     batch_size: Option<usize>,
-    /// Random changes of the tiles, separated by commas.
-    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    /// Random changes of each tile, separated by commas and made in this order;
+    /// a number after a colon replaces the one that is told here.
+    #[arg(long, value_name = "CHANGES", value_delimiter = ',',
+          value_parser = Listed::<Word>::new(&words::WORDS))]
     augment: Vec<Word>,
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
@@ -140,7 +143,7 @@ struct Recipe {
 }
 
 impl RunArgs {
-    /// The random changes, each once and in one order.
+    /// The random changes in their order.
     fn augmentations(&self) -> Result<Vec<Change>> {
         words::together(&self.training.augment)
             .map_err(|reason| miette::miette!("--augment: {reason}"))

@@ -1,19 +1,20 @@
 //! How a classifier learns: options of `train`.
 
-use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::builder::{PossibleValue, TypedValueParser};
 use miette::{IntoDiagnostic, Result, miette};
 use millsight_trainer::data::augment::words::{self, Word};
 use millsight_trainer::data::fraction;
 use millsight_trainer::data::table::{Split, Table};
+use millsight_trainer::downstream::class_weights::{self, ClassWeighting};
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
 use millsight_trainer::run::config::{
-    ClassWeighting, FinetuneConfig, LabelFraction, Method, ProbeConfig, Supervision,
+    FinetuneConfig, LabelFraction, Method, ProbeConfig, Supervision,
 };
+
+use super::listed::Listed;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
@@ -68,8 +69,13 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     drop_path: f64,
     /// Weights of the classes in the loss.
-    #[arg(long, default_value = "inverse")]
+    #[arg(long, default_value = "inverse", value_name = "WEIGHTS",
+          value_parser = Listed::<ClassWeighting>::new(&class_weights::WORDS))]
     class_weights: ClassWeighting,
+    /// Exponent of the focal loss, by which tiles that are already right count
+    /// less; 2 is customary, 0 is plain cross-entropy.
+    #[arg(long, default_value_t = 0.0, value_name = "GAMMA")]
+    focal_gamma: f64,
     /// What the weighted losses of a batch are divided by: the sum of their
     /// weights, as PyTorch does, or their number.
     #[arg(long, default_value = "weighted-mean")]
@@ -80,7 +86,7 @@ pub struct RecipeArgs {
     /// Random changes of each tile, separated by commas and made in this order.
     /// A number after a colon replaces the one that is told here, as in
     /// `flips,noise:8,random-crop:0.6-1`.
-    #[arg(long, value_name = "CHANGES", value_delimiter = ',', value_parser = ChangeParser)]
+    #[arg(long, value_name = "CHANGES", value_delimiter = ',', value_parser = Listed::<Word>::new(&words::WORDS))]
     augment: Vec<Word>,
     /// Use the labels of this share of the training part only, 0 to 1: of each
     /// class alike, at least one tile. The seed decides which.
@@ -103,29 +109,6 @@ pub struct RecipeArgs {
     /// bound the memory of a GPU [default: 4, on a GPU the whole batch].
     #[arg(long, value_name = "TILES")]
     pub shard_size: Option<usize>,
-}
-
-/// Reads a change; the list of its words is for help and completions.
-#[derive(Debug, Clone)]
-struct ChangeParser;
-
-impl TypedValueParser for ChangeParser {
-    type Value = Word;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        argument: Option<&clap::Arg>,
-        value: &OsStr,
-    ) -> Result<Word, clap::Error> {
-        let read = |text: &str| text.parse::<Word>();
-        read.parse_ref(command, argument, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        let values = words::WORDS.map(|(name, help)| PossibleValue::new(name).help(help));
-        Some(Box::new(values.into_iter()))
-    }
 }
 
 /// What is learnt.
@@ -231,6 +214,7 @@ impl RecipeArgs {
                 }
             },
             class_weighting: self.class_weights,
+            focal_gamma: self.focal_gamma,
             loss_reduction: self.loss_reduction,
             balanced_sampling: self.balanced_sampling,
             labels: labels.transpose()?,

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use millsight_export::weights::NamedArrays;
 
 use super::supervised::{Labelled, Supervised};
-use super::{MODEL, initial_weights, loss};
+use super::{MODEL, initial_weights};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
 use crate::evaluate::predict::{self, Means};
@@ -159,7 +159,8 @@ impl training::Method for Finetune<'_> {
                 &self.training_device,
             );
             let logits = network.forward_dropping(images, factors.as_ref());
-            loss::cross_entropy(logits, labels[shard], shares[shard], &self.training_device)
+            self.supervised
+                .loss(logits, labels[shard], shares[shard], &self.training_device)
         };
         let (loss, mut gradients) =
             gradients::summed(&self.network, &self.workers, levels.len(), shard_loss)?;

@@ -15,7 +15,7 @@ use millsight_export::weights::NamedArrays;
 use super::batch_norm::BatchNorm;
 use super::features::Features;
 use super::supervised::{Labelled, Supervised};
-use super::{MODEL, initial_weights, loss};
+use super::{MODEL, initial_weights};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
 use crate::machine::Machine;
@@ -173,7 +173,8 @@ impl training::Method for Probe<'_> {
         let features = self.tensor(features, &self.training_device);
         let batch_loss = |network: &LinearProbe, _shard: usize| {
             let logits = network.forward(features.clone());
-            loss::cross_entropy(logits, &batch.labels, &shares, &self.training_device)
+            self.supervised
+                .loss(logits, &batch.labels, &shares, &self.training_device)
         };
         let (loss, gradients) = gradients::summed(&self.network, &self.worker, 1, batch_loss)?;
         self.network = self.optimiser.step(self.network.clone(), gradients, rate);

@@ -1,6 +1,8 @@
 //! What fine-tuning and probing have in common: labelled tiles, class weights,
 //! the learning rate, and what is looked at after an epoch.
 
+use burn::tensor::{Device, Tensor};
+
 use super::loss;
 use crate::TrainError;
 use crate::data::table::Split;
@@ -8,7 +10,7 @@ use crate::data::tiles::Tiles;
 use crate::data::{DataError, fraction, order};
 use crate::evaluate::metrics::{Confusion, most_probable};
 use crate::optimise::schedule::Schedule;
-use crate::run::config::{ClassWeighting, RunConfig, Supervision};
+use crate::run::config::{RunConfig, Supervision};
 use crate::run::log::Figures;
 use crate::training::checkpoint::Position;
 use crate::training::{EpochEnd, Event, Moment, parts};
@@ -78,12 +80,9 @@ impl<'a> Supervised<'a> {
                 warmup: (recipe.warmup_epochs * steps_per_epoch as f64).round() as usize,
                 steps: config.epochs * steps_per_epoch,
             },
-            class_weights: match recipe.class_weighting {
-                ClassWeighting::Inverse => {
-                    loss::inverse_frequency(&tiles.train.labels, config.classes.len())
-                }
-                ClassWeighting::None => vec![1.0; config.classes.len()],
-            },
+            class_weights: recipe
+                .class_weighting
+                .weights(&tiles.train.labels, config.classes.len()),
         }
     }
 
@@ -107,13 +106,24 @@ impl<'a> Supervised<'a> {
         loss::shares(labels, &self.class_weights, self.recipe.loss_reduction)
     }
 
+    /// The loss of some tiles of a batch, from their logits and their shares.
+    pub fn loss(
+        &self,
+        logits: Tensor<2>,
+        labels: &[usize],
+        shares: &[f32],
+        device: &Device,
+    ) -> Tensor<1> {
+        loss::cross_entropy(logits, labels, shares, self.recipe.focal_gamma, device)
+    }
+
     /// The figures of an epoch (counted from 0) whose weights give the
     /// validation part these logits, and whether it was the last.
     pub fn end_epoch(&self, epoch: usize, position: &Position, logits: &[f32]) -> EpochEnd {
         let (labels, classes) = (&self.tiles.val.labels, self.config.classes.len());
         let confusion = Confusion::of(classes, labels, &most_probable(logits, classes));
-        let reduction = self.recipe.loss_reduction;
-        let loss = loss::of_logits(logits, labels, &self.class_weights, reduction);
+        let (reduction, gamma) = (self.recipe.loss_reduction, self.recipe.focal_gamma);
+        let loss = loss::of_logits(logits, labels, &self.class_weights, reduction, gamma);
         let score = confusion.balanced_accuracy();
         let figures = [
             ("val_loss", loss),

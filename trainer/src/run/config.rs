@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::TrainError;
 use crate::data::augment::Change;
 use crate::data::tiles::Colour;
+use crate::downstream::class_weights::ClassWeighting;
 use crate::downstream::loss::Reduction;
 use crate::model::mae::DecoderSpec;
 use crate::optimise::adamw::AdamWConfig;
@@ -122,6 +123,8 @@ pub struct Supervision {
     pub final_learning_rate: Option<f64>,
     /// Weights of the classes in the loss.
     pub class_weighting: ClassWeighting,
+    /// Exponent of the focal loss; 0 for plain cross-entropy.
+    pub focal_gamma: f64,
     /// What the weighted losses of a batch are divided by.
     pub loss_reduction: Reduction,
     /// Whether each class is drawn equally often.
@@ -189,6 +192,10 @@ impl Supervision {
         not_negative("--warmup-epochs", self.warmup_epochs)?;
         if let Some(rate) = self.final_learning_rate {
             not_negative("--final-learning-rate", rate)?;
+        }
+        not_negative("--focal-gamma", self.focal_gamma)?;
+        if let ClassWeighting::Effective { beta } = self.class_weighting {
+            below_one("--class-weights effective", beta)?;
         }
         if let Some(labels) = self.labels {
             share("--label-fraction", labels.fraction)?;
@@ -287,14 +294,4 @@ impl InitialWeights {
         }
         Backbone::open(&self.path)
     }
-}
-
-/// Weights of the classes in the loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassWeighting {
-    /// `N / (k n_c)`, scaled to a mean of 1.
-    Inverse,
-    /// All 1.
-    None,
 }

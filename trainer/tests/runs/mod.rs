@@ -6,12 +6,11 @@ use millsight_export::card::Preprocessing;
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
+use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::machine::Machine;
 use millsight_trainer::optimise::adamw::AdamWConfig;
-use millsight_trainer::run::config::{
-    ClassWeighting, FinetuneConfig, Method, RunConfig, Supervision,
-};
+use millsight_trainer::run::config::{FinetuneConfig, Method, RunConfig, Supervision};
 
 /// A small network on the three classes of the tiles.
 pub fn config(data: &Path, epochs: usize) -> RunConfig {
@@ -48,6 +47,7 @@ pub fn config(data: &Path, epochs: usize) -> RunConfig {
                 warmup_epochs: 1.0,
                 final_learning_rate: Some(0.0),
                 class_weighting: ClassWeighting::Inverse,
+                focal_gamma: 0.0,
                 loss_reduction: Reduction::WeightedMean,
                 balanced_sampling: false,
                 labels: None,
