@@ -37,7 +37,7 @@ pub enum Collapse {
 /// two of some thousand outputs are in use.
 const LEAST_ENTROPY_OF_MEAN: f64 = 0.05;
 /// Entropy above which the distributions are uniform.
-const LARGEST_ENTROPY: f64 = 0.999;
+const LARGEST_ENTROPY: f64 = 0.99;
 /// Deviation below which features are the same.
 const LEAST_DEVIATION: f64 = 0.01;
 
