@@ -1,6 +1,7 @@
 //! The command line.
 
 mod check;
+mod configuration;
 mod convert_weights;
 mod evaluate;
 mod export;

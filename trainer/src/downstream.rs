@@ -18,9 +18,8 @@ use crate::model::initial;
 use crate::run::config::{Method, RunConfig};
 use crate::run::folder::RunFolder;
 use crate::trained::Trained;
-use crate::training::Event;
 use crate::training::checkpoint::Position;
-use crate::weights::initialise;
+use crate::training::{Event, beginning};
 
 pub mod batch_norm;
 pub mod class_weights;
@@ -77,26 +76,20 @@ fn describe(run: &RunFolder, config: &RunConfig, machine: Machine) -> Result<(),
 }
 
 /// Weights that a run begins with: random ones, replaced by those of the
-/// given file as far as they fit.
+/// given file as far as they fit. A `resumed` run takes those of its checkpoint
+/// afterwards and does not look at the file.
 ///
 /// # Errors
 /// When the sizes do not fit one another, or the file cannot be read or does
 /// not fit.
 pub(crate) fn initial_weights(
     config: &RunConfig,
+    resumed: bool,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<NamedArrays, TrainError> {
     let mut weights = initial::vit(&config.network, config.layer_scale, config.seed)?;
-    if let Some(file) = &config.initial_weights {
-        let backbone = file.read()?;
-        let adoption = initialise::adopt(&mut weights, &config.network, &backbone)?;
-        observe(Event::Initialised {
-            file: &file.path,
-            adoption: &adoption,
-        });
+    if !resumed {
+        beginning::adopt(&mut weights, config, |_| {}, observe)?;
     }
     Ok(weights)
 }
-
-/// Names of the network's parameters in a checkpoint begin with this.
-const MODEL: &str = "model.";

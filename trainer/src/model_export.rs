@@ -14,6 +14,7 @@ use millsight_export::verify::{self, Reference, ReferenceInput};
 
 use crate::TrainError;
 use crate::data::DataError;
+use crate::data::order::spread;
 use crate::data::table::Table;
 use crate::data::tiles::{Colour, TileForm, Tiles};
 use crate::evaluate::Source;
@@ -193,10 +194,11 @@ fn reference(
     let config = &trained.config;
     let table = Table::read(&settings.source.table)?;
     let rows = table.part(settings.source.split)?;
-    let samples = settings.samples.clamp(1, rows.len());
-    let rows: Vec<_> = (0..samples)
-        .map(|sample| rows[sample * rows.len() / samples].clone())
+    let rows: Vec<_> = spread(rows.len(), settings.samples.max(1))
+        .into_iter()
+        .map(|row| rows[row].clone())
         .collect();
+    let samples = rows.len();
     let tiles = Tiles::new(
         &rows,
         &config.classes,

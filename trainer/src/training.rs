@@ -23,6 +23,7 @@ use crate::trained::Trained;
 use crate::weights::initialise::Adoption;
 use checkpoint::{Checkpoint, Position};
 
+pub(crate) mod beginning;
 pub mod checkpoint;
 pub(crate) mod parts;
 

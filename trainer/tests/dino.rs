@@ -1,57 +1,31 @@
 //! Pretraining with DINO on small synthetic tiles.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod runs;
 mod tiles;
 
 use std::path::Path;
 
-use millsight_export::card::Preprocessing;
-use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
-use millsight_trainer::data::table::Table;
-use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::downstream;
-use millsight_trainer::downstream::class_weights::ClassWeighting;
-use millsight_trainer::downstream::loss::Reduction;
-use millsight_trainer::machine::Machine;
 use millsight_trainer::model::dino::HeadSpec;
-use millsight_trainer::optimise::adamw::AdamWConfig;
+use millsight_trainer::pretext;
 use millsight_trainer::pretext::dino;
 use millsight_trainer::pretext::dino::config::DinoConfig;
-use millsight_trainer::run::config::{
-    FinetuneConfig, InitialWeights, Method, RunConfig, Supervision,
-};
+use millsight_trainer::run::config::{Method, RunConfig};
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::run::log::EpochRecord;
 use millsight_trainer::training::Event;
+use runs::{data, machine, pretrained as run};
 
 fn config(data: &Path, epochs: usize) -> RunConfig {
-    let table = Table::read(&data.join("split.csv")).unwrap();
+    let config = runs::config(data, epochs);
     RunConfig {
         network: VitSpec {
-            image_height: 32,
-            image_width: 32,
-            patch: 8,
-            width: 32,
-            depth: 2,
-            heads: 2,
-            mlp_width: 64,
-            qkv_bias: true,
             layer_scale: false,
-            pooling: Pooling::ClassToken,
-            classes: table.classes().len(),
-            layer_norm_epsilon: 1e-6,
+            ..config.network
         },
-        layer_scale: 1.0,
-        classes: table.classes(),
-        colour: Colour::Grey,
-        preprocessing: Preprocessing::imagenet(),
-        table: table.path,
-        table_sha256: table.sha256,
-        data_root: data.to_path_buf(),
-        initial_weights: None,
-        epochs,
-        batch_size: 8,
         optimiser: dino::optimiser(0.04),
         method: Method::Dino(DinoConfig {
             local_crops: 2,
@@ -66,10 +40,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
             warmup_epochs: 1.0,
             ..DinoConfig::official(32, 8)
         }),
-        seed: 5,
-        shard_size: 3,
-        git_revision: String::new(),
-        command: String::new(),
+        ..config
     }
 }
 
@@ -78,25 +49,6 @@ fn recipe(config: &mut RunConfig) -> &mut DinoConfig {
         Method::Dino(recipe) => recipe,
         _ => panic!("another method"),
     }
-}
-
-fn machine(workers: usize) -> Machine {
-    Machine {
-        workers,
-        ..Machine::cpu()
-    }
-}
-
-fn data() -> tempfile::TempDir {
-    let data = tiles::folder(&[("no_defect", 20), ("cracks", 10), ("overfill", 10)], 32);
-    tiles::split(data.path());
-    data
-}
-
-fn run(folder: &Path, config: &RunConfig, machine: Machine) -> RunFolder {
-    let run = RunFolder::create(folder, config).unwrap();
-    dino::train(&run, config, machine, |_| {}).unwrap();
-    run
 }
 
 /// Everything in the log but the time that it took.
@@ -135,31 +87,9 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
     let mut config = config(data.path(), 4);
     recipe(&mut config).head.norm_last_layer = false;
     recipe(&mut config).temperature_warmup_epochs = 3;
-    let whole = RunFolder::create(&out.path().join("whole"), &config).unwrap();
-    let stopped = out.path().join("stopped");
-    dino::train(&whole, &config, machine(1), |event| {
-        if let Event::Complete { record, .. } = event
-            && record.epoch == 2
-        {
-            // What a run that dies now leaves behind.
-            std::fs::create_dir(&stopped).unwrap();
-            for name in ["config.json", "log.jsonl", "last.safetensors"] {
-                std::fs::copy(whole.path().join(name), stopped.join(name)).unwrap();
-            }
-        }
-    })
-    .unwrap();
-    let (resumed, same) = RunFolder::open(&stopped).unwrap();
-    assert_eq!(same, config);
-    dino::train(&resumed, &same, machine(2), |_| {}).unwrap();
-    assert_eq!(
-        figures(&whole.log().records().unwrap()),
-        figures(&resumed.log().records().unwrap())
-    );
-    for file in [RunFolder::last, RunFolder::backbone] {
-        let same = std::fs::read(file(&whole)).unwrap() == std::fs::read(file(&resumed)).unwrap();
-        assert!(same, "{}", file(&whole).display());
-    }
+    let logs = runs::whole_and_resumed(out.path(), &config)
+        .map(|run| figures(&run.log().records().unwrap()));
+    assert_eq!(logs[0], logs[1]);
 }
 
 #[test]
@@ -188,7 +118,7 @@ fn the_last_layer_is_frozen_in_the_first_epoch() {
     let config = config(data.path(), 2);
     let run = RunFolder::create(&out.path().join("run"), &config).unwrap();
     let mut checkpoints = Vec::new();
-    dino::train(&run, &config, machine(2), |event| {
+    pretext::train(&run, &config, machine(2), |event| {
         if let Event::Complete { .. } = event {
             checkpoints.push(NamedArrays::load(&run.last()).unwrap());
         }
@@ -243,7 +173,7 @@ fn features_that_collapse_raise_the_alarm() {
     ] {
         let run = RunFolder::create(&out.path().join(name), &config).unwrap();
         let mut warnings = Vec::new();
-        dino::train(&run, &config, machine(2), |event| {
+        pretext::train(&run, &config, machine(2), |event| {
             if let Event::Warning(text) = event {
                 warnings.push(text.to_owned());
             }
@@ -270,54 +200,16 @@ fn a_classifier_begins_with_the_teacher_and_the_other_way_round() {
         let teacher = checkpoint.require(&format!("teacher.backbone.{name}"));
         assert!(array == teacher.unwrap(), "{name}");
     }
-    let tuning = RunConfig {
-        initial_weights: Some(InitialWeights::of(&pretrained.backbone()).unwrap()),
-        optimiser: AdamWConfig::default(),
-        method: Method::Finetune(FinetuneConfig {
-            supervision: Supervision {
-                learning_rate: 1e-3,
-                warmup_epochs: 0.0,
-                final_learning_rate: None,
-                class_weighting: ClassWeighting::None,
-                focal_gamma: 0.0,
-                loss_reduction: Reduction::WeightedMean,
-                balanced_sampling: false,
-                labels: None,
-                early_stopping: None,
-            },
-            clip_gradient_norm: None,
-            drop_path: 0.0,
-            augmentations: Vec::new(),
-        }),
-        ..pretraining.clone()
-    };
-    let tuned = RunFolder::create(&out.path().join("tuned"), &tuning).unwrap();
-    let mut adopted = false;
-    downstream::train(&tuned, &tuning, machine(2), |event| {
-        if let Event::Initialised { adoption, .. } = event {
-            assert_eq!(adoption.missing, ["head.weight", "head.bias"]);
-            assert!(adoption.unknown.is_empty());
-            adopted = true;
-        }
-    })
-    .unwrap();
-    assert!(adopted);
+    let tuned = runs::tuned_from(&pretrained, &pretraining, &out.path().join("tuned"));
 
     // Student and teacher continue from the classifier, whose head they leave
     // out. The rate of the only step of a warm-up is 0.
     let mut more = RunConfig {
-        initial_weights: Some(InitialWeights::of(&tuned.best()).unwrap()),
         batch_size: 28,
         ..pretraining
     };
     recipe(&mut more).warmup_epochs = 1.0;
-    let again = RunFolder::create(&out.path().join("again"), &more).unwrap();
-    dino::train(&again, &more, machine(2), |event| {
-        if let Event::Initialised { adoption, .. } = event {
-            assert!(adoption.missing.is_empty(), "{adoption:?}");
-        }
-    })
-    .unwrap();
+    let again = runs::pretrained_from(&tuned, more, &out.path().join("again"));
     let trained = NamedArrays::load(&tuned.best()).unwrap();
     let checkpoint = NamedArrays::load(&again.last()).unwrap();
     for network in ["student", "teacher"] {
@@ -341,7 +233,7 @@ fn errors_name_what_is_wrong() {
     let fails = |config: &RunConfig| {
         let folder = tempfile::tempdir_in(out.path()).unwrap();
         let run = RunFolder::create(folder.path(), config).unwrap();
-        dino::train(&run, config, machine(1), |_| {})
+        pretext::train(&run, config, machine(1), |_| {})
             .unwrap_err()
             .to_string()
     };
@@ -391,10 +283,10 @@ fn errors_name_what_is_wrong() {
     assert!(message.contains("pretrain --resume"), "{message}");
 
     // A checkpoint of a network of other sizes.
-    dino::train(&run, &good, machine(1), |_| {}).unwrap();
+    pretext::train(&run, &good, machine(1), |_| {}).unwrap();
     let mut other = good.clone();
     recipe(&mut other).head.outputs = 64;
-    let message = dino::train(&run, &other, machine(1), |_| {})
+    let message = pretext::train(&run, &other, machine(1), |_| {})
         .unwrap_err()
         .to_string();
     assert!(message.contains("head.last_layer.weight"), "{message}");

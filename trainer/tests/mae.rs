@@ -1,59 +1,32 @@
 //! Pretraining as a masked autoencoder on small synthetic tiles.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod runs;
 mod tiles;
 
 use std::path::Path;
 
-use millsight_export::card::Preprocessing;
-use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 use millsight_trainer::data::augment::Change;
-use millsight_trainer::data::table::Table;
-use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::downstream;
-use millsight_trainer::downstream::class_weights::ClassWeighting;
-use millsight_trainer::downstream::loss::Reduction;
-use millsight_trainer::machine::Machine;
 use millsight_trainer::model::mae::DecoderSpec;
-use millsight_trainer::optimise::adamw::AdamWConfig;
+use millsight_trainer::pretext;
 use millsight_trainer::pretext::mae;
 use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
 use millsight_trainer::pretext::masking::Masking;
-use millsight_trainer::run::config::{
-    FinetuneConfig, InitialWeights, MaeConfig, Method, RunConfig, Supervision,
-};
+use millsight_trainer::run::config::{MaeConfig, Method, RunConfig};
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::run::log::EpochRecord;
-use millsight_trainer::training::Event;
+use runs::{data, machine, pretrained as run};
 
 fn config(data: &Path, epochs: usize) -> RunConfig {
-    let table = Table::read(&data.join("split.csv")).unwrap();
+    let config = runs::config(data, epochs);
     RunConfig {
         network: VitSpec {
-            image_height: 32,
-            image_width: 32,
-            patch: 8,
-            width: 32,
-            depth: 2,
-            heads: 2,
-            mlp_width: 64,
-            qkv_bias: true,
             layer_scale: false,
-            pooling: Pooling::ClassToken,
-            classes: table.classes().len(),
-            layer_norm_epsilon: 1e-6,
+            ..config.network
         },
-        layer_scale: 1.0,
-        classes: table.classes(),
-        colour: Colour::Grey,
-        preprocessing: Preprocessing::imagenet(),
-        table: table.path,
-        table_sha256: table.sha256,
-        data_root: data.to_path_buf(),
-        initial_weights: None,
-        epochs,
-        batch_size: 8,
         optimiser: mae::optimiser(0.05),
         method: Method::Mae(MaeConfig {
             decoder: DecoderSpec {
@@ -73,10 +46,7 @@ fn config(data: &Path, epochs: usize) -> RunConfig {
             picture_interval: 2,
             augmentations: vec![Change::FlipHorizontal { probability: 0.5 }],
         }),
-        seed: 5,
-        shard_size: 3,
-        git_revision: String::new(),
-        command: String::new(),
+        ..config
     }
 }
 
@@ -85,25 +55,6 @@ fn recipe(config: &mut RunConfig) -> &mut MaeConfig {
         Method::Mae(recipe) => recipe,
         _ => panic!("another method"),
     }
-}
-
-fn machine(workers: usize) -> Machine {
-    Machine {
-        workers,
-        ..Machine::cpu()
-    }
-}
-
-fn data() -> tempfile::TempDir {
-    let data = tiles::folder(&[("no_defect", 20), ("cracks", 10), ("overfill", 10)], 32);
-    tiles::split(data.path());
-    data
-}
-
-fn run(folder: &Path, config: &RunConfig, machine: Machine) -> RunFolder {
-    let run = RunFolder::create(folder, config).unwrap();
-    mae::train(&run, config, machine, |_| {}).unwrap();
-    run
 }
 
 fn losses(log: &[EpochRecord]) -> Vec<(f64, f64)> {
@@ -180,33 +131,9 @@ fn a_resumed_run_equals_one_that_was_not_stopped() {
     let data = data();
     let out = tempfile::tempdir().unwrap();
     let config = config(data.path(), 4);
-    let whole = RunFolder::create(&out.path().join("whole"), &config).unwrap();
-    let stopped = out.path().join("stopped");
-    mae::train(&whole, &config, machine(1), |event| {
-        if let Event::Complete { record, .. } = event
-            && record.epoch == 2
-        {
-            // What a run that dies now leaves behind.
-            std::fs::create_dir(&stopped).unwrap();
-            for name in ["config.json", "log.jsonl", "last.safetensors"] {
-                std::fs::copy(whole.path().join(name), stopped.join(name)).unwrap();
-            }
-        }
-    })
-    .unwrap();
-    let (resumed, same) = RunFolder::open(&stopped).unwrap();
-    assert_eq!(same, config);
-    mae::train(&resumed, &same, machine(2), |_| {}).unwrap();
-    assert_eq!(
-        losses(&whole.log().records().unwrap()),
-        losses(&resumed.log().records().unwrap())
-    );
-    for file in [RunFolder::last, RunFolder::backbone] {
-        assert_eq!(
-            std::fs::read(file(&whole)).unwrap(),
-            std::fs::read(file(&resumed)).unwrap()
-        );
-    }
+    let logs = runs::whole_and_resumed(out.path(), &config)
+        .map(|run| losses(&run.log().records().unwrap()));
+    assert_eq!(logs[0], logs[1]);
 }
 
 #[test]
@@ -251,51 +178,10 @@ fn a_classifier_begins_with_the_backbone() {
     let backbone = NamedArrays::load(&pretrained.backbone()).unwrap();
     assert!(backbone.names().all(|name| !name.starts_with("decoder")));
     assert!(backbone.get("head.weight").is_none());
-    let tuning = RunConfig {
-        initial_weights: Some(InitialWeights::of(&pretrained.backbone()).unwrap()),
-        optimiser: AdamWConfig::default(),
-        method: Method::Finetune(FinetuneConfig {
-            supervision: Supervision {
-                learning_rate: 1e-3,
-                warmup_epochs: 0.0,
-                final_learning_rate: None,
-                class_weighting: ClassWeighting::None,
-                focal_gamma: 0.0,
-                loss_reduction: Reduction::WeightedMean,
-                balanced_sampling: false,
-                labels: None,
-                early_stopping: None,
-            },
-            clip_gradient_norm: None,
-            drop_path: 0.0,
-            augmentations: Vec::new(),
-        }),
-        ..pretraining.clone()
-    };
-    let tuned = RunFolder::create(&out.path().join("tuned"), &tuning).unwrap();
-    let mut adopted = false;
-    downstream::train(&tuned, &tuning, machine(2), |event| {
-        if let Event::Initialised { adoption, .. } = event {
-            assert_eq!(adoption.missing, ["head.weight", "head.bias"]);
-            assert!(adoption.unknown.is_empty());
-            adopted = true;
-        }
-    })
-    .unwrap();
-    assert!(adopted);
+    let tuned = runs::tuned_from(&pretrained, &pretraining, &out.path().join("tuned"));
 
     // And pretraining continues from the classifier, whose head it leaves out.
-    let more = RunConfig {
-        initial_weights: Some(InitialWeights::of(&tuned.best()).unwrap()),
-        ..pretraining
-    };
-    let again = RunFolder::create(&out.path().join("again"), &more).unwrap();
-    mae::train(&again, &more, machine(2), |event| {
-        if let Event::Initialised { adoption, .. } = event {
-            assert!(adoption.missing.is_empty(), "{adoption:?}");
-        }
-    })
-    .unwrap();
+    let again = runs::pretrained_from(&tuned, pretraining, &out.path().join("again"));
     let backbone = NamedArrays::load(&again.backbone()).unwrap();
     assert!(backbone.get("head.weight").is_none());
     let trained = NamedArrays::load(&tuned.best()).unwrap();
@@ -318,7 +204,7 @@ fn errors_name_what_is_wrong() {
     let good = config(data.path(), 1);
     let fails = |name: &str, config: &RunConfig| {
         let run = RunFolder::create(&out.path().join(name), config).unwrap();
-        mae::train(&run, config, machine(1), |_| {})
+        pretext::train(&run, config, machine(1), |_| {})
             .unwrap_err()
             .to_string()
     };

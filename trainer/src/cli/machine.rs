@@ -32,12 +32,13 @@ impl MachineArgs {
         }
     }
 
-    /// Tiles that are best computed at a time on this machine.
-    pub fn shard_size(&self, batch_size: usize) -> usize {
-        if self.device.wants_shards() {
-            4
-        } else {
-            batch_size
+    /// Tiles that are computed at a time: those `given`, else what is best on
+    /// this machine.
+    pub fn shard_size(&self, given: Option<usize>, batch_size: usize) -> usize {
+        match given {
+            Some(given) => given,
+            None if self.device.wants_shards() => 4,
+            None => batch_size,
         }
     }
 }

@@ -5,25 +5,21 @@ mod mae;
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_export::output;
-use millsight_trainer::TrainError;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::augment::words::{self, Word};
-use millsight_trainer::data::table::Table;
-use millsight_trainer::data::tiles::TileForm;
 use millsight_trainer::machine::Machine;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::pretext;
-use millsight_trainer::provenance;
-use millsight_trainer::run::config::{InitialWeights, Method, RunConfig};
+use millsight_trainer::run::config::{Method, RunConfig};
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::training::Event;
-use millsight_trainer::weights::backbone::Backbone;
 use serde_json::json;
 
+use super::configuration::Asked;
 use super::listed::Listed;
 use super::machine::MachineArgs;
 use super::network::NetworkArgs;
@@ -135,6 +131,26 @@ struct TrainingArgs {
     shard_size: Option<usize>,
 }
 
+/// The recipe that is asked for, else the one that suits what the run begins
+/// with.
+fn recipe<R: ValueEnum>(given: Option<R>, init: bool, pretrained: R, scratch: R) -> Result<R> {
+    let name = |recipe: &R| {
+        let value = recipe.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    };
+    match given {
+        Some(given) if !init && name(&given) == name(&pretrained) => miette::bail!(
+            "the recipe {} continues from pretrained weights; give them with --init FILE, or \
+             take --recipe {}",
+            name(&pretrained),
+            name(&scratch)
+        ),
+        Some(given) => Ok(given),
+        None if init => Ok(pretrained),
+        None => Ok(scratch),
+    }
+}
+
 /// What a recipe says of the options of every method.
 struct Recipe {
     epochs: usize,
@@ -149,44 +165,26 @@ impl RunArgs {
             .map_err(|reason| miette::miette!("--augment: {reason}"))
     }
 
-    /// The complete configuration; `method` is told the network's sizes.
+    /// The complete configuration, which has been checked; `method` is told the
+    /// network's sizes.
     fn config(&self, recipe: Recipe, method: impl FnOnce(&VitSpec) -> Method) -> Result<RunConfig> {
-        let table = Table::read(&self.table).into_diagnostic()?;
-        let classes = table.classes();
-        let init = self.training.init.as_deref();
-        let init = init.map(Backbone::open).transpose().into_diagnostic()?;
-        let pooling = Some(Pooling::ClassToken);
-        let network = self.network.spec(classes.len(), pooling, init.as_ref())?;
-        let root = super::absolute_data_root(&self.data_root, &self.table)?;
-        let colour = self.network.colour(&table);
-        let form = TileForm::of(&network, colour);
         let training = &self.training;
         let batch_size = training.batch_size.unwrap_or(recipe.batch_size);
-        Ok(RunConfig {
-            layer_scale: self.network.layer_scale(),
-            colour,
-            classes,
-            preprocessing: self.network.preprocessing(&table, &root, form)?,
-            table: super::absolute(&self.table)?,
-            table_sha256: table.sha256,
-            data_root: root,
-            initial_weights: training
-                .init
-                .as_deref()
-                .map(|file| InitialWeights::of(&super::absolute(file)?).into_diagnostic())
-                .transpose()?,
+        let asked = Asked {
+            table: &self.table,
+            data_root: &self.data_root,
+            network: &self.network,
+            pooling: Some(Pooling::ClassToken),
+            init: training.init.as_deref(),
             epochs: training.epochs.unwrap_or(recipe.epochs),
             batch_size,
             optimiser: recipe.optimiser,
-            method: method(&network),
-            network,
             seed: training.seed,
-            shard_size: training
-                .shard_size
-                .unwrap_or(self.machine.shard_size(batch_size)),
-            git_revision: provenance::git_revision(),
-            command: provenance::command_line(std::env::args()),
-        })
+            shard_size: self.machine.shard_size(training.shard_size, batch_size),
+        };
+        let config = asked.config(|network, _| Ok(method(network)))?;
+        pretext::check(&config).into_diagnostic()?;
+        Ok(config)
     }
 
     /// Makes the folder of a new run and trains.
@@ -200,16 +198,9 @@ impl RunArgs {
 fn go(run: &RunFolder, config: &RunConfig, machine: Machine, json: bool) -> Result<()> {
     let mut progress = TrainingProgress::new(config.epochs);
     let observe = |event: Event<'_>| progress.observe(event);
-    match &config.method {
-        Method::Mae(_) => pretext::mae::train(run, config, machine, observe),
-        Method::Dino(_) => pretext::dino::train(run, config, machine, observe),
-        Method::Finetune(_) | Method::Probe(_) => Err(TrainError::OtherMethod {
-            path: run.path().to_path_buf(),
-            command: config.method.command(),
-        }),
-    }
-    .into_diagnostic()
-    .wrap_err_with(|| format!("the run {} stopped", run.path().display()))?;
+    pretext::train(run, config, machine, observe)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("the run {} stopped", run.path().display()))?;
     let records = run.log().records().into_diagnostic()?;
     let backbone = run.backbone();
     let figures = records.last().map(|record| &record.figures);

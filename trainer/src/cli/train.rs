@@ -7,16 +7,13 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::NO_DEFECT;
 use millsight_export::graph::Pooling;
 use millsight_export::output;
-use millsight_trainer::data::table::Table;
-use millsight_trainer::data::tiles::TileForm;
 use millsight_trainer::downstream;
 use millsight_trainer::machine::Machine;
-use millsight_trainer::provenance;
-use millsight_trainer::run::config::{InitialWeights, RunConfig};
+use millsight_trainer::run::config::RunConfig;
 use millsight_trainer::run::folder::RunFolder;
-use millsight_trainer::weights::backbone::Backbone;
 use serde_json::json;
 
+use super::configuration::{Asked, elements};
 use super::machine::MachineArgs;
 use super::network::NetworkArgs;
 use super::progress::TrainingProgress;
@@ -114,12 +111,7 @@ impl TrainArgs {
             // clap does not let this through.
             _ => miette::bail!("a table and --out are needed, or --resume"),
         };
-        let parameters: usize = config
-            .network
-            .parameters()
-            .iter()
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum();
+        let parameters = elements(config.network.parameters());
         eprintln!(
             "run {}: {parameters} parameters, classes {}",
             run.path().display(),
@@ -155,47 +147,29 @@ impl TrainArgs {
     }
 
     fn config(&self, path: &Path) -> Result<RunConfig> {
-        let table = Table::read(path).into_diagnostic()?;
-        let classes = table.classes();
-        let init = self.recipe.init.as_deref();
-        let init = init.map(Backbone::open).transpose().into_diagnostic()?;
-        let pooling = self.recipe.mean_pooling.then_some(Pooling::Mean);
-        let network = self.network.spec(classes.len(), pooling, init.as_ref())?;
-        if !classes.iter().any(|class| class == NO_DEFECT) {
-            eprintln!(
-                "there is no class {NO_DEFECT}: this network can be evaluated, \
-                 but not exported for the line"
-            );
-        }
-        let root = super::absolute_data_root(&self.data_root, path)?;
-        let colour = self.network.colour(&table);
-        let form = TileForm::of(&network, colour);
         let recipe = &self.recipe;
-        let method = recipe.method(&table)?;
-        Ok(RunConfig {
-            network,
-            layer_scale: self.network.layer_scale(),
-            colour,
-            classes,
-            preprocessing: self.network.preprocessing(&table, &root, form)?,
-            table: super::absolute(path)?,
-            table_sha256: table.sha256,
-            data_root: root,
-            initial_weights: recipe
-                .init
-                .as_deref()
-                .map(|file| InitialWeights::of(&super::absolute(file)?).into_diagnostic())
-                .transpose()?,
+        let asked = Asked {
+            table: path,
+            data_root: &self.data_root,
+            network: &self.network,
+            pooling: recipe.mean_pooling.then_some(Pooling::Mean),
+            init: recipe.init.as_deref(),
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
             optimiser: recipe.optimiser(),
-            method,
             seed: recipe.seed,
-            shard_size: recipe
-                .shard_size
-                .unwrap_or(self.machine.shard_size(recipe.batch_size)),
-            git_revision: provenance::git_revision(),
-            command: provenance::command_line(std::env::args()),
+            shard_size: self
+                .machine
+                .shard_size(recipe.shard_size, recipe.batch_size),
+        };
+        asked.config(|_, table| {
+            if !table.classes().iter().any(|class| class == NO_DEFECT) {
+                eprintln!(
+                    "there is no class {NO_DEFECT}: this network can be evaluated, \
+                     but not exported for the line"
+                );
+            }
+            recipe.method(table)
         })
     }
 }

@@ -36,6 +36,12 @@ pub(crate) fn generator(seed: u64, stream: Stream, number: u64) -> Pcg64 {
     Pcg64::seed_from_u64(mixed.random())
 }
 
+/// At most `most` of `count` tiles, spread evenly over the table.
+pub fn spread(count: usize, most: usize) -> Vec<usize> {
+    let looked = count.min(most);
+    (0..looked).map(|number| number * count / looked).collect()
+}
+
 /// The order of `count` tiles in one epoch: each once, shuffled.
 pub fn shuffled(count: usize, seed: u64, epoch: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
@@ -85,6 +91,13 @@ mod tests {
         assert_eq!(first, shuffled(50, 9, 0));
         assert_ne!(first, shuffled(50, 9, 1));
         assert_ne!(first, shuffled(50, 10, 0));
+    }
+
+    #[test]
+    fn a_look_is_bounded_and_goes_over_the_whole_table() {
+        assert_eq!(spread(4, 10), [0, 1, 2, 3]);
+        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
+        assert!(spread(0, 4).is_empty());
     }
 
     #[test]

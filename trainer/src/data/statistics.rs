@@ -1,6 +1,7 @@
 //! Mean and deviation of a data set's levels.
 
 use super::DataError;
+use super::order;
 use super::tiles::Tiles;
 
 /// Tiles that are looked at.
@@ -15,11 +16,11 @@ const SAMPLE: usize = 256;
 pub fn of(tiles: &Tiles) -> Result<([f32; 3], [f32; 3]), DataError> {
     let channels = tiles.form.colour.channels();
     let plane = tiles.form.bytes() / channels;
-    let count = tiles.len().min(SAMPLE);
+    let sample = order::spread(tiles.len(), SAMPLE);
     // Whole numbers, so that the order of summation does not matter.
     let mut sums = vec![(0u64, 0u64); channels];
-    for sample in 0..count {
-        let tile = tiles.tile(sample * tiles.len() / count)?;
+    for &number in &sample {
+        let tile = tiles.tile(number)?;
         for (levels, (sum, squares)) in tile.chunks_exact(plane).zip(&mut sums) {
             for level in levels {
                 *sum += u64::from(*level);
@@ -27,7 +28,7 @@ pub fn of(tiles: &Tiles) -> Result<([f32; 3], [f32; 3]), DataError> {
             }
         }
     }
-    let pixels = (count * plane).max(1) as f64;
+    let pixels = (sample.len() * plane).max(1) as f64;
     let figures = |channel: usize| {
         let (sum, squares) = sums[channel.min(channels - 1)];
         let mean = sum as f64 / pixels;

@@ -6,8 +6,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 use millsight_export::weights::NamedArrays;
 
+use super::initial_weights;
 use super::supervised::{Labelled, Supervised};
-use super::{MODEL, initial_weights};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
 use crate::evaluate::predict::{self, Means};
@@ -20,7 +20,7 @@ use crate::optimise::gradients;
 use crate::optimise::workers::Workers;
 use crate::run::config::{FinetuneConfig, RunConfig, below_one, positive};
 use crate::run::folder::RunFolder;
-use crate::training::checkpoint::{Checkpoint, Position, add_section, misfit, section};
+use crate::training::checkpoint::{Checkpoint, Position, of_learner, restore_learner};
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
 
 /// The run of [`super::train`].
@@ -41,17 +41,8 @@ pub(super) fn train(
     }
     let tiles = Labelled::open(config, &recipe.supervision, machine.cache_bytes, observe)?;
     let checkpoint = Checkpoint::load(&run.last())?;
-    let mut method = match &checkpoint {
-        Some(checkpoint) => {
-            let weights = section(&checkpoint.arrays, MODEL)?;
-            Finetune::new(config, recipe, machine, &tiles, &weights)
-                .map_err(|error| misfit(&run.last(), error))?
-        }
-        None => {
-            let weights = initial_weights(config, observe)?;
-            Finetune::new(config, recipe, machine, &tiles, &weights)?
-        }
-    };
+    let weights = initial_weights(config, checkpoint.is_some(), observe)?;
+    let mut method = Finetune::new(config, recipe, machine, &tiles, &weights)?;
     let train = &tiles.train;
     training::train(
         run,
@@ -184,17 +175,11 @@ impl training::Method for Finetune<'_> {
     }
 
     fn save(&self) -> Result<NamedArrays, TrainError> {
-        let mut arrays = NamedArrays::new();
-        add_section(&mut arrays, MODEL, parameters::read(&self.network)?)?;
-        self.optimiser.save(&mut arrays)?;
-        Ok(arrays)
+        of_learner(&self.network, &self.optimiser)
     }
 
     fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError> {
-        let weights = section(arrays, MODEL)?;
-        let spec = &self.supervised.config.network;
-        self.network = Vit::from_weights(spec, &weights, &self.training_device)?;
-        Ok(self.optimiser.load(arrays, &self.device)?)
+        restore_learner(&mut self.network, &mut self.optimiser, arrays, &self.device)
     }
 
     fn weights(&self) -> Result<NamedArrays, TrainError> {

@@ -14,8 +14,8 @@ use millsight_export::weights::NamedArrays;
 
 use super::batch_norm::BatchNorm;
 use super::features::Features;
+use super::initial_weights;
 use super::supervised::{Labelled, Supervised};
-use super::{MODEL, initial_weights};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
 use crate::machine::Machine;
@@ -26,7 +26,7 @@ use crate::optimise::gradients;
 use crate::optimise::workers::Workers;
 use crate::run::config::{ProbeConfig, RunConfig};
 use crate::run::folder::RunFolder;
-use crate::training::checkpoint::{Checkpoint, Position, add_section, section};
+use crate::training::checkpoint::{Checkpoint, Position, add_section, of_learner, restore_learner};
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
 
 /// The layer under the names that it has in the whole network.
@@ -74,7 +74,7 @@ pub(super) fn train(
             "without --init the frozen network is a random one",
         ));
     }
-    let mut backbone = initial_weights(config, observe)?;
+    let mut backbone = initial_weights(config, false, observe)?;
     let spec = &config.network;
     let mut head = NamedArrays::new();
     for (name, shape) in spec.parameters() {
@@ -203,9 +203,7 @@ impl training::Method for Probe<'_> {
     }
 
     fn save(&self) -> Result<NamedArrays, TrainError> {
-        let mut arrays = NamedArrays::new();
-        add_section(&mut arrays, MODEL, parameters::read(&self.network)?)?;
-        self.optimiser.save(&mut arrays)?;
+        let mut arrays = of_learner(&self.network, &self.optimiser)?;
         if let Some(norm) = &self.norm {
             norm.save(&mut arrays)?;
         }
@@ -213,14 +211,10 @@ impl training::Method for Probe<'_> {
     }
 
     fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError> {
-        let spec = &self.supervised.config.network;
-        let head = section(arrays, MODEL)?;
-        self.network =
-            LinearProbe::from_weights(spec.width, spec.classes, &head, &self.training_device)?;
         if let Some(norm) = &mut self.norm {
             norm.load(arrays)?;
         }
-        Ok(self.optimiser.load(arrays, &self.device)?)
+        restore_learner(&mut self.network, &mut self.optimiser, arrays, &self.device)
     }
 
     fn weights(&self) -> Result<NamedArrays, TrainError> {

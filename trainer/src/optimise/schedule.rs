@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The learning rate: linear warm-up to the base rate, then half a cosine down to the final rate
-/// (Loshchilov and Hutter, 2017, without restarts).
+/// The learning rate: linear warm-up to the base rate, then half a cosine down
+/// to the final rate (Loshchilov and Hutter, 2017, without restarts).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// The highest rate.
@@ -25,9 +25,14 @@ impl Schedule {
         }
         let span = self.steps.saturating_sub(self.warmup).max(1);
         let progress = ((step - self.warmup) as f64 / span as f64).min(1.0);
-        let cosine = 1.0 + (std::f64::consts::PI * progress).cos();
-        self.last + 0.5 * (self.base - self.last) * cosine
+        half_cosine(self.base, self.last, progress)
     }
+}
+
+/// Half a cosine from `base` to `last`, after a share `progress` of its way.
+pub(crate) fn half_cosine(base: f64, last: f64, progress: f64) -> f64 {
+    let cosine = 1.0 + (std::f64::consts::PI * progress).cos();
+    last + 0.5 * (base - last) * cosine
 }
 
 /// The schedule of DINO's learning rate, weight decay and teacher momentum
@@ -55,8 +60,7 @@ impl CosineSchedule {
         }
         let span = self.steps.saturating_sub(self.warmup).max(1) as f64;
         let progress = (step - self.warmup) as f64 / span;
-        let cosine = 1.0 + (std::f64::consts::PI * progress).cos();
-        self.last + 0.5 * (self.base - self.last) * cosine
+        half_cosine(self.base, self.last, progress)
     }
 }
 

@@ -4,8 +4,8 @@ use millsight_export::weights::NamedArrays;
 
 use crate::TrainError;
 use crate::run::config::RunConfig;
-use crate::training::Event;
-use crate::weights::initialise;
+use crate::training::{Event, beginning};
+use crate::weights::initialise::Adoption;
 
 const HEAD: &str = "head.";
 
@@ -19,19 +19,13 @@ pub fn begin(
     config: &RunConfig,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<(), TrainError> {
-    let Some(file) = &config.initial_weights else {
-        return Ok(());
+    let without_head = |adoption: &mut Adoption| {
+        adoption.missing.retain(|name| !name.starts_with(HEAD));
+        adoption.other_classes.clear();
     };
-    let given = file.read()?;
-    let mut adoption = initialise::adopt(weights, &config.network, &given)?;
+    beginning::adopt(weights, config, without_head, observe)?;
     for name in ["head.weight", "head.bias"] {
         weights.remove(name);
     }
-    adoption.missing.retain(|name| !name.starts_with(HEAD));
-    adoption.other_classes.clear();
-    observe(Event::Initialised {
-        file: &file.path,
-        adoption: &adoption,
-    });
     Ok(())
 }

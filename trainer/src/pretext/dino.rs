@@ -27,7 +27,7 @@ use crate::model::dino::initial_head;
 use crate::model::{initial, parameters};
 use crate::optimise::adamw::{AdamWConfig, Decays};
 use crate::optimise::workers::Workers;
-use crate::run::config::{Method, RunConfig};
+use crate::run::config::RunConfig;
 use crate::run::folder::RunFolder;
 use crate::run::log::Figures;
 use crate::training::checkpoint::{Checkpoint, Position, add_section};
@@ -54,30 +54,17 @@ pub fn optimiser(weight_decay: f64) -> AdamWConfig {
     }
 }
 
-/// Trains from the first epoch to the last, or from the last checkpoint when
-/// the folder has one, and says where the run stands at the end.
-///
-/// # Errors
-/// When settings or data do not fit, a tile cannot be read, the loss is no
-/// number any more, or a file cannot be written. The last checkpoint is then
-/// intact.
-pub fn train(
+/// The run of [`super::train`].
+pub(super) fn train(
     run: &RunFolder,
     config: &RunConfig,
+    recipe: &DinoConfig,
     machine: Machine,
-    mut observe: impl FnMut(Event<'_>),
+    observe: &mut impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    let Method::Dino(recipe) = &config.method else {
-        return Err(TrainError::OtherMethod {
-            path: run.path().to_path_buf(),
-            command: config.method.command(),
-        });
-    };
-    recipe.check(config)?;
-    let _lock = run.lock()?;
     let (train, val) = parts(config, machine)?;
     let checkpoint = Checkpoint::load(&run.last())?;
-    let weights = initial_weights(config, recipe, checkpoint.is_some(), &mut observe)?;
+    let weights = initial_weights(config, recipe, checkpoint.is_some(), observe)?;
     let mut method = Pretraining::new(config, recipe, machine, &train, &val, &weights)?;
     training::train(
         run,
@@ -86,7 +73,7 @@ pub fn train(
         &train,
         &mut method,
         checkpoint,
-        &mut observe,
+        observe,
     )
 }
 

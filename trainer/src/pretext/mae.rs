@@ -19,10 +19,10 @@ use crate::model::{ModelError, parameters, pixels};
 use crate::optimise::adamw::{AdamW, AdamWConfig, Decays};
 use crate::optimise::gradients::{self, Gradients};
 use crate::optimise::workers::Workers;
-use crate::run::config::{MaeConfig, Method, RunConfig, not_negative, positive};
+use crate::run::config::{MaeConfig, RunConfig, not_negative, positive};
 use crate::run::folder::RunFolder;
 use crate::run::log::Figures;
-use crate::training::checkpoint::{Checkpoint, Position, add_section, section};
+use crate::training::checkpoint::{Checkpoint, Position, of_learner, restore_learner};
 use crate::training::parts::parts;
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
 
@@ -51,38 +51,21 @@ pub fn spec(config: &RunConfig, recipe: &MaeConfig) -> MaeSpec {
     }
 }
 
-/// Trains from the first epoch to the last, or from the last checkpoint when
-/// the folder has one, and says where the run stands at the end.
-///
-/// # Errors
-/// When settings or data do not fit, a tile cannot be read, the loss is no
-/// number any more, or a file cannot be written. The last checkpoint is then
-/// intact.
-pub fn train(
+/// The run of [`super::train`].
+pub(super) fn train(
     run: &RunFolder,
     config: &RunConfig,
+    recipe: &MaeConfig,
     machine: Machine,
-    mut observe: impl FnMut(Event<'_>),
+    observe: &mut impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    let Method::Mae(recipe) = &config.method else {
-        return Err(TrainError::OtherMethod {
-            path: run.path().to_path_buf(),
-            command: config.method.command(),
-        });
-    };
-    check(config, recipe)?;
-    let _lock = run.lock()?;
     let (train, val) = parts(config, machine)?;
     let checkpoint = Checkpoint::load(&run.last())?;
-    let weights = match &checkpoint {
-        Some(checkpoint) => section(&checkpoint.arrays, MODEL)?,
-        None => {
-            let spec = spec(config, recipe);
-            let mut weights = initial::weights(&spec, config.layer_scale, config.seed)?;
-            backbone::begin(&mut weights, config, &mut observe)?;
-            weights
-        }
-    };
+    let spec = spec(config, recipe);
+    let mut weights = initial::weights(&spec, config.layer_scale, config.seed)?;
+    if checkpoint.is_none() {
+        backbone::begin(&mut weights, config, observe)?;
+    }
     let mut method = Pretraining::new(run, config, recipe, machine, &train, &val, &weights)?;
     training::train(
         run,
@@ -91,16 +74,15 @@ pub fn train(
         &train,
         &mut method,
         checkpoint,
-        &mut observe,
+        observe,
     )
 }
 
-/// Refuses settings that do not fit one another, before a folder is made.
+/// Refuses settings that are out of range or do not fit one another.
 ///
 /// # Errors
-/// With the option that is out of range.
-pub fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainError> {
-    config.check()?;
+/// With the option's name.
+pub(super) fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainError> {
     spec(config, recipe).check()?;
     positive("--learning-rate", recipe.learning_rate.base)?;
     not_negative("--final-learning-rate", recipe.learning_rate.last)?;
@@ -141,9 +123,6 @@ pub fn gradients(
         network.loss(images(shard), masks, normalise_patches) * share
     })
 }
-
-/// Names of the network's parameters in a checkpoint begin with this.
-const MODEL: &str = "model.";
 
 /// Everything that a step needs.
 struct Pretraining<'a> {
@@ -272,10 +251,7 @@ impl<'a> Pretraining<'a> {
     }
 
     fn write_picture(&self, epoch: usize) -> Result<(), TrainError> {
-        let shown = TILES_IN_PICTURE.min(self.val.len());
-        let tiles: Vec<usize> = (0..shown)
-            .map(|number| number * self.val.len() / shown)
-            .collect();
+        let tiles = order::spread(self.val.len(), TILES_IN_PICTURE);
         let mut levels = Vec::new();
         for &tile in &tiles {
             levels.extend_from_slice(&self.val.tile(tile)?);
@@ -346,16 +322,11 @@ impl training::Method for Pretraining<'_> {
     }
 
     fn save(&self) -> Result<NamedArrays, TrainError> {
-        let mut arrays = NamedArrays::new();
-        add_section(&mut arrays, MODEL, parameters::read(&self.network)?)?;
-        self.optimiser.save(&mut arrays)?;
-        Ok(arrays)
+        of_learner(&self.network, &self.optimiser)
     }
 
     fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError> {
-        let weights = section(arrays, MODEL)?;
-        self.network = Mae::from_weights(&self.spec, &weights, &self.training_device)?;
-        Ok(self.optimiser.load(arrays, &self.device)?)
+        restore_learner(&mut self.network, &mut self.optimiser, arrays, &self.device)
     }
 
     /// The encoder, a Vision Transformer without a head.

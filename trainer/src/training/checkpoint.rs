@@ -12,10 +12,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::module::Module;
+use burn::tensor::Device;
 use millsight_export::weights::{NamedArrays, WeightsError};
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::model::parameters;
+use crate::optimise::adamw::AdamW;
 
 /// Key of the [`Position`] in the file's metadata.
 pub(crate) const POSITION: &str = "millsight.position";
@@ -102,11 +106,40 @@ fn damaged(path: &Path, reason: impl ToString) -> TrainError {
 }
 
 /// What to say when a sound checkpoint does not fit the run that it lies in.
-pub(crate) fn misfit(path: &Path, error: impl ToString) -> TrainError {
+pub(super) fn misfit(path: &Path, error: impl ToString) -> TrainError {
     TrainError::ForeignCheckpoint {
         path: path.to_path_buf(),
         reason: error.to_string(),
     }
+}
+
+/// Names of a learning network's parameters in a checkpoint begin with this.
+const MODEL: &str = "model.";
+
+/// The arrays of a network that learns and of its optimiser.
+///
+/// # Errors
+/// When the device does not give them.
+pub fn of_learner<M: Module>(network: &M, optimiser: &AdamW) -> Result<NamedArrays, TrainError> {
+    let mut arrays = NamedArrays::new();
+    add_section(&mut arrays, MODEL, parameters::read(network)?)?;
+    optimiser.save(&mut arrays)?;
+    Ok(arrays)
+}
+
+/// Gives the network the weights that [`of_learner`] took, and the optimiser,
+/// whose moments lie on `device`, their moments.
+///
+/// # Errors
+/// When something is missing or of another shape.
+pub fn restore_learner<M: Module>(
+    network: &mut M,
+    optimiser: &mut AdamW,
+    arrays: &NamedArrays,
+    device: &Device,
+) -> Result<(), TrainError> {
+    *network = parameters::fill(network.clone(), &section(arrays, MODEL)?)?;
+    Ok(optimiser.load(arrays, device)?)
 }
 
 /// The arrays whose names begin with `prefix`, without it.

@@ -1,4 +1,8 @@
-//! Configurations of small runs.
+//! Small runs: their configurations, and what tests do with several methods.
+#![allow(
+    dead_code,
+    reason = "not every test file that shares this module needs all of it"
+)]
 
 use std::path::Path;
 
@@ -6,13 +10,21 @@ use millsight_export::card::Preprocessing;
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::Colour;
+use millsight_trainer::downstream;
 use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::machine::Machine;
 use millsight_trainer::optimise::adamw::AdamWConfig;
-use millsight_trainer::run::config::{FinetuneConfig, Method, RunConfig, Supervision};
+use millsight_trainer::pretext;
+use millsight_trainer::run::config::{
+    FinetuneConfig, InitialWeights, Method, RunConfig, Supervision,
+};
+use millsight_trainer::run::folder::RunFolder;
+use millsight_trainer::training::Event;
 
-/// A small network on the three classes of the tiles.
+use crate::tiles;
+
+/// A small network on the classes of the tiles, which learns as a whole.
 pub fn config(data: &Path, epochs: usize) -> RunConfig {
     let table = Table::read(&data.join("split.csv")).unwrap();
     RunConfig {
@@ -27,7 +39,7 @@ pub fn config(data: &Path, epochs: usize) -> RunConfig {
             qkv_bias: true,
             layer_scale: true,
             pooling: Pooling::ClassToken,
-            classes: 3,
+            classes: table.classes().len(),
             layer_norm_epsilon: 1e-6,
         },
         layer_scale: 1.0,
@@ -78,4 +90,94 @@ pub fn machine(workers: usize) -> Machine {
         workers,
         ..Machine::cpu()
     }
+}
+
+/// Forty tiles of three classes, in three parts.
+pub fn data() -> tempfile::TempDir {
+    let data = tiles::folder(&[("no_defect", 20), ("cracks", 10), ("overfill", 10)], 32);
+    tiles::split(data.path());
+    data
+}
+
+/// Pretrains in a new folder to the end.
+pub fn pretrained(folder: &Path, config: &RunConfig, machine: Machine) -> RunFolder {
+    let run = RunFolder::create(folder, config).unwrap();
+    pretext::train(&run, config, machine, |_| {}).unwrap();
+    run
+}
+
+/// Pretrains a whole run with one worker, and one with two from what the first
+/// had left behind after its second epoch.
+pub fn whole_and_resumed(out: &Path, config: &RunConfig) -> [RunFolder; 2] {
+    let whole = RunFolder::create(&out.join("whole"), config).unwrap();
+    let stopped = out.join("stopped");
+    pretext::train(&whole, config, machine(1), |event| {
+        if let Event::Complete { record, .. } = event
+            && record.epoch == 2
+        {
+            std::fs::create_dir(&stopped).unwrap();
+            for name in ["config.json", "log.jsonl", "last.safetensors"] {
+                std::fs::copy(whole.path().join(name), stopped.join(name)).unwrap();
+            }
+        }
+    })
+    .unwrap();
+    let (resumed, same) = RunFolder::open(&stopped).unwrap();
+    assert_eq!(same, *config);
+    pretext::train(&resumed, &same, machine(2), |_| {}).unwrap();
+    for file in [RunFolder::last, RunFolder::backbone] {
+        let same = std::fs::read(file(&whole)).unwrap() == std::fs::read(file(&resumed)).unwrap();
+        assert!(same, "{}", file(&whole).display());
+    }
+    [whole, resumed]
+}
+
+/// Fine-tunes a classifier that begins with the backbone of a pretrained run,
+/// which lacks nothing but the head.
+pub fn tuned_from(pretrained: &RunFolder, pretraining: &RunConfig, folder: &Path) -> RunFolder {
+    let mut method = config(&pretraining.data_root, 1).method;
+    if let Method::Finetune(recipe) = &mut method {
+        recipe.clip_gradient_norm = None;
+        recipe.supervision = Supervision {
+            learning_rate: 1e-3,
+            warmup_epochs: 0.0,
+            final_learning_rate: None,
+            class_weighting: ClassWeighting::None,
+            ..recipe.supervision.clone()
+        };
+    }
+    let tuning = RunConfig {
+        initial_weights: Some(InitialWeights::of(&pretrained.backbone()).unwrap()),
+        optimiser: AdamWConfig::default(),
+        method,
+        ..pretraining.clone()
+    };
+    let tuned = RunFolder::create(folder, &tuning).unwrap();
+    let mut adopted = false;
+    downstream::train(&tuned, &tuning, machine(2), |event| {
+        if let Event::Initialised { adoption, .. } = event {
+            assert_eq!(adoption.missing, ["head.weight", "head.bias"]);
+            assert!(adoption.unknown.is_empty());
+            adopted = true;
+        }
+    })
+    .unwrap();
+    assert!(adopted);
+    tuned
+}
+
+/// Pretraining continues from a classifier, whose head it leaves out.
+pub fn pretrained_from(tuned: &RunFolder, pretraining: RunConfig, folder: &Path) -> RunFolder {
+    let more = RunConfig {
+        initial_weights: Some(InitialWeights::of(&tuned.best()).unwrap()),
+        ..pretraining
+    };
+    let again = RunFolder::create(folder, &more).unwrap();
+    pretext::train(&again, &more, machine(2), |event| {
+        if let Event::Initialised { adoption, .. } = event {
+            assert!(adoption.missing.is_empty(), "{adoption:?}");
+        }
+    })
+    .unwrap();
+    again
 }

@@ -9,7 +9,8 @@ use millsight_trainer::pretext::dino;
 use millsight_trainer::pretext::dino::config::DinoConfig;
 use millsight_trainer::run::config::Method;
 
-use super::{Recipe, RunArgs};
+use super::{Recipe, RunArgs, recipe};
+use crate::cli::configuration::elements;
 
 /// Pretrain with DINO: a student predicts from parts of a tile what its
 /// teacher sees in large parts of it.
@@ -169,16 +170,12 @@ impl DinoArgs {
     pub fn run(&self) -> Result<()> {
         // A missing GPU is reported before anything is read or written.
         self.run.machine.machine().device.open().into_diagnostic()?;
-        let init = self.run.training.init.is_some();
-        let recipe = match self.method.recipe {
-            Some(DinoRecipe::DinoPretrained) if !init => miette::bail!(
-                "the recipe dino-pretrained continues from pretrained weights; give them with \
-                 --init FILE, or take --recipe dino-scratch"
-            ),
-            Some(recipe) => recipe,
-            None if init => DinoRecipe::DinoPretrained,
-            None => DinoRecipe::DinoScratch,
-        };
+        let recipe = recipe(
+            self.method.recipe,
+            self.run.training.init.is_some(),
+            DinoRecipe::DinoPretrained,
+            DinoRecipe::DinoScratch,
+        )?;
         let shared = Recipe {
             epochs: EPOCHS,
             batch_size: 32,
@@ -189,7 +186,6 @@ impl DinoArgs {
             Method::Dino(self.config(recipe, network, changes))
         })?;
         if let Method::Dino(recipe) = &config.method {
-            recipe.check(&config).into_diagnostic()?;
             let backbone = elements(config.network.backbone().parameters());
             let head = elements(recipe.head.parameters(config.network.width));
             eprintln!(
@@ -240,10 +236,4 @@ impl DinoArgs {
             knn_every: method.knn_every,
         }
     }
-}
-
-/// Number of elements of all parameters together.
-fn elements(parameters: Vec<(String, Vec<usize>)>) -> usize {
-    let elements = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();
-    parameters.into_iter().map(elements).sum()
 }

@@ -9,7 +9,8 @@ use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
 use millsight_trainer::pretext::masking::Masking;
 use millsight_trainer::run::config::{MaeConfig, Method};
 
-use super::{Recipe, RunArgs};
+use super::{Recipe, RunArgs, recipe};
+use crate::cli::configuration::elements;
 
 /// Pretrain a masked autoencoder: it fills in patches that it does not see.
 ///
@@ -120,16 +121,12 @@ impl MaeArgs {
     pub fn run(&self) -> Result<()> {
         // A missing GPU is reported before anything is read or written.
         self.run.machine.machine().device.open().into_diagnostic()?;
-        let init = self.run.training.init.is_some();
-        let recipe = match self.method.recipe {
-            Some(MaeRecipe::MaePretrained) if !init => miette::bail!(
-                "the recipe mae-pretrained continues from pretrained weights; give them with \
-                 --init FILE, or take --recipe mae-scratch"
-            ),
-            Some(recipe) => recipe,
-            None if init => MaeRecipe::MaePretrained,
-            None => MaeRecipe::MaeScratch,
-        };
+        let recipe = recipe(
+            self.method.recipe,
+            self.run.training.init.is_some(),
+            MaeRecipe::MaePretrained,
+            MaeRecipe::MaeScratch,
+        )?;
         let shared = Recipe {
             epochs: 50,
             batch_size: 32,
@@ -141,19 +138,15 @@ impl MaeArgs {
             Method::Mae(self.method.config(recipe, decoder, changes))
         })?;
         if let Method::Mae(recipe) = &config.method {
-            mae::check(&config, recipe).into_diagnostic()?;
             let parameters = mae::spec(&config, recipe).parameters();
-            let elements = |decoder: bool| -> usize {
-                let part = parameters.iter();
-                part.filter(|(name, _)| is_of_decoder(name) == decoder)
-                    .map(|(_, shape)| shape.iter().product::<usize>())
-                    .sum()
-            };
+            let (decoder, encoder): (Vec<_>, Vec<_>) = parameters
+                .into_iter()
+                .partition(|(name, _)| is_of_decoder(name));
             eprintln!(
                 "run {}: encoder of {} parameters, decoder of {}",
                 self.run.out.display(),
-                elements(false),
-                elements(true)
+                elements(encoder),
+                elements(decoder)
             );
         }
         self.run.begin(&config)

@@ -100,8 +100,7 @@ impl DinoConfig {
     ///
     /// # Errors
     /// With the option's name.
-    pub fn check(&self, config: &RunConfig) -> Result<(), TrainError> {
-        config.check()?;
+    pub(in crate::pretext) fn check(&self, config: &RunConfig) -> Result<(), TrainError> {
         let patch = config.network.patch;
         if self.local_size == 0 || !self.local_size.is_multiple_of(patch) {
             return Err(refused(

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::collapse::Signs;
 use super::loss;
 use crate::TrainError;
+use crate::data::order::spread;
 use crate::data::tiles::Tiles;
 use crate::evaluate::knn;
 use crate::evaluate::metrics::Confusion;
@@ -76,22 +77,4 @@ fn distributions(
     let data = TensorData::new(features.to_vec(), [features.len() / width, width]);
     let outputs = teacher.head.forward(Tensor::from_data(data, device));
     loss::sharpened(outputs, centre, temperature)
-}
-
-/// At most `most` of `count` tiles, spread evenly over the table.
-fn spread(count: usize, most: usize) -> Vec<usize> {
-    let looked = count.min(most);
-    (0..looked).map(|number| number * count / looked).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_is_bounded_and_goes_over_the_whole_table() {
-        assert_eq!(spread(4, 10), [0, 1, 2, 3]);
-        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
-        assert!(spread(0, 4).is_empty());
-    }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::optimise::schedule::half_cosine;
+
 /// What follows the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -39,8 +41,7 @@ impl LearningRate {
             Course::Constant => self.base,
             Course::Cosine => {
                 let progress = (epoch - self.warmup_epochs) / (epochs as f64 - self.warmup_epochs);
-                let cosine = (std::f64::consts::PI * progress).cos();
-                self.last + (self.base - self.last) * 0.5 * (1.0 + cosine)
+                half_cosine(self.base, self.last, progress)
             }
         }
     }

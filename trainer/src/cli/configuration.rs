@@ -1,0 +1,79 @@
+//! The complete configuration of a new run, from what the options ask for.
+
+use std::path::{Path, PathBuf};
+
+use miette::{IntoDiagnostic, Result};
+use millsight_export::graph::{Pooling, VitSpec};
+use millsight_trainer::data::table::Table;
+use millsight_trainer::data::tiles::TileForm;
+use millsight_trainer::optimise::adamw::AdamWConfig;
+use millsight_trainer::provenance;
+use millsight_trainer::run::config::{InitialWeights, Method, RunConfig};
+use millsight_trainer::weights::backbone::Backbone;
+
+use super::network::NetworkArgs;
+
+/// What the options of a command say, whatever its method.
+pub struct Asked<'a> {
+    pub table: &'a Path,
+    pub data_root: &'a Option<PathBuf>,
+    pub network: &'a NetworkArgs,
+    pub pooling: Option<Pooling>,
+    pub init: Option<&'a Path>,
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub optimiser: AdamWConfig,
+    pub seed: u64,
+    pub shard_size: usize,
+}
+
+impl Asked<'_> {
+    /// The configuration; `method` is told the network's sizes and the table.
+    pub fn config(
+        self,
+        method: impl FnOnce(&VitSpec, &Table) -> Result<Method>,
+    ) -> Result<RunConfig> {
+        let table = Table::read(self.table).into_diagnostic()?;
+        let classes = table.classes();
+        let init = self
+            .init
+            .map(Backbone::open)
+            .transpose()
+            .into_diagnostic()?;
+        let network = self
+            .network
+            .spec(classes.len(), self.pooling, init.as_ref())?;
+        let method = method(&network, &table)?;
+        let root = super::absolute_data_root(self.data_root, self.table)?;
+        let colour = self.network.colour(&table);
+        let form = TileForm::of(&network, colour);
+        Ok(RunConfig {
+            network,
+            layer_scale: self.network.layer_scale(),
+            colour,
+            classes,
+            preprocessing: self.network.preprocessing(&table, &root, form)?,
+            table: super::absolute(self.table)?,
+            table_sha256: table.sha256,
+            data_root: root,
+            initial_weights: self
+                .init
+                .map(|file| InitialWeights::of(&super::absolute(file)?).into_diagnostic())
+                .transpose()?,
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            optimiser: self.optimiser,
+            method,
+            seed: self.seed,
+            shard_size: self.shard_size,
+            git_revision: provenance::git_revision(),
+            command: provenance::command_line(std::env::args()),
+        })
+    }
+}
+
+/// Number of elements of all parameters together.
+pub fn elements(parameters: impl IntoIterator<Item = (String, Vec<usize>)>) -> usize {
+    let elements = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();
+    parameters.into_iter().map(elements).sum()
+}

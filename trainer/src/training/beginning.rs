@@ -1,0 +1,32 @@
+//! The weights that a run begins with.
+
+use millsight_export::weights::NamedArrays;
+
+use super::Event;
+use crate::TrainError;
+use crate::run::config::RunConfig;
+use crate::weights::initialise::{self, Adoption};
+
+/// Replaces initial weights by those of the file that the run begins with, as
+/// far as they fit. What became of them is told, once `amend` has taken out
+/// what does not matter.
+///
+/// # Errors
+/// When the file cannot be read or does not fit.
+pub(crate) fn adopt(
+    weights: &mut NamedArrays,
+    config: &RunConfig,
+    amend: impl FnOnce(&mut Adoption),
+    observe: &mut impl FnMut(Event<'_>),
+) -> Result<(), TrainError> {
+    let Some(file) = &config.initial_weights else {
+        return Ok(());
+    };
+    let mut adoption = initialise::adopt(weights, &config.network, &file.read()?)?;
+    amend(&mut adoption);
+    observe(Event::Initialised {
+        file: &file.path,
+        adoption: &adoption,
+    });
+    Ok(())
+}
