@@ -1,6 +1,8 @@
 //! ONNX graphs, written node by node from named weights.
 
 pub mod builder;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vit;
 pub mod yolo_cls;
 

@@ -5,8 +5,8 @@ use onnx_protobuf::tensor_shape_proto::dimension;
 use onnx_protobuf::{ModelProto, type_proto};
 
 use super::*;
-use crate::card::{InputSpec, OutputKind, OutputSpec, Preprocessing, Provenance};
-use crate::graph::{INPUT, OUTPUT};
+use crate::card::Preprocessing;
+use crate::graph::testing::model_file;
 use crate::graph::{InputForm, Pooling, VitSpec, vit_classifier};
 use crate::model_file::ModelFile;
 use crate::weights::NamedArrays;
@@ -36,32 +36,12 @@ fn model(batch: Option<i64>) -> ModelFile {
         weights.insert(name, shape, data.collect()).unwrap();
     }
     let Preprocessing { mean, std, .. } = Preprocessing::imagenet();
-    let mut proto = vit_classifier(&spec, &weights, InputForm::FoldedGrey { mean, std }).unwrap();
+    let form = InputForm::FoldedGrey { mean, std };
+    let mut graph = vit_classifier(&spec, &weights, form).unwrap();
     if let Some(batch) = batch {
-        fix_batch(&mut proto, batch);
+        fix_batch(&mut graph, batch);
     }
-    let card = ModelCard {
-        schema: ModelCard::SCHEMA,
-        name: "test".into(),
-        architecture: "vit".into(),
-        classes: ["no_defect", "a", "b"].map(String::from).to_vec(),
-        input: InputSpec {
-            name: INPUT.into(),
-            width: SIDE,
-            height: SIDE,
-            channels: 1,
-            element: ElementType::U8,
-        },
-        output: OutputSpec {
-            name: OUTPUT.into(),
-            kind: OutputKind::Logits,
-        },
-        preprocessing: Preprocessing::imagenet(),
-        thresholds: Default::default(),
-        calibration: None,
-        provenance: Provenance::default(),
-    };
-    ModelFile::from_graph(proto, card).unwrap()
+    model_file(graph, [SIDE; 2], &["no_defect", "a", "b"], form)
 }
 
 fn fix_batch(proto: &mut ModelProto, batch: i64) {

@@ -2,11 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::card::{
-    ElementType, InputSpec, ModelCard, OutputKind, OutputSpec, Preprocessing, Provenance,
-};
-use crate::engine::{Batch, Embedded, Engine};
-use crate::graph::{INPUT, OUTPUT};
+use crate::graph::testing::{model_file, scores_of_both_forms};
 use crate::model_file::ModelFile;
 
 fn spec(pooling: Pooling) -> VitSpec {
@@ -42,62 +38,20 @@ fn weights(spec: &VitSpec) -> NamedArrays {
     arrays
 }
 
-fn engine(spec: &VitSpec, form: InputForm) -> Embedded {
-    let model = vit_classifier(spec, &weights(spec), form).unwrap();
-    let folded = form != InputForm::Normalised;
-    let card = ModelCard {
-        schema: ModelCard::SCHEMA,
-        name: "test".into(),
-        architecture: "vit".into(),
-        classes: ["no_defect", "a", "b", "c"].map(String::from).to_vec(),
-        input: InputSpec {
-            name: INPUT.into(),
-            width: spec.image_width,
-            height: spec.image_height,
-            channels: if folded { 1 } else { 3 },
-            element: if folded {
-                ElementType::U8
-            } else {
-                ElementType::F32
-            },
-        },
-        output: OutputSpec {
-            name: OUTPUT.into(),
-            kind: OutputKind::Logits,
-        },
-        preprocessing: Preprocessing::imagenet(),
-        thresholds: Default::default(),
-        calibration: None,
-        provenance: Provenance::default(),
-    };
-    Embedded::load(&ModelFile::from_graph(model, card).unwrap()).unwrap()
+fn model(spec: &VitSpec, form: InputForm) -> ModelFile {
+    let graph = vit_classifier(spec, &weights(spec), form).unwrap();
+    let size = [spec.image_height, spec.image_width];
+    model_file(graph, size, &["no_defect", "a", "b", "c"], form)
 }
 
 #[test]
 fn the_folded_form_equals_the_normalised_one() {
     for pooling in [Pooling::ClassToken, Pooling::Mean] {
         let spec = spec(pooling);
-        let Preprocessing { mean, std, .. } = Preprocessing::imagenet();
         let tiles = 2;
         let area = spec.image_height * spec.image_width;
         let levels: Vec<u8> = (0..tiles * area).map(|i| (i * 37 % 256) as u8).collect();
-        let normalised: Vec<f32> = levels
-            .chunks_exact(area)
-            .flat_map(|tile| {
-                (0..3).flat_map(move |channel| {
-                    tile.iter().map(move |&level| {
-                        (f32::from(level) / 255.0 - mean[channel]) / std[channel]
-                    })
-                })
-            })
-            .collect();
-        let (mut raw, mut ready) = (Vec::new(), Vec::new());
-        engine(&spec, InputForm::FoldedGrey { mean, std })
-            .run(Batch::U8(&levels), tiles, &mut raw)
-            .unwrap();
-        engine(&spec, InputForm::Normalised)
-            .run(Batch::F32(&normalised), tiles, &mut ready)
-            .unwrap();
+        let [raw, ready] = scores_of_both_forms(|form| model(&spec, form), &levels, area);
         assert_eq!(raw.len(), tiles * spec.classes);
         assert_ne!(raw[..4], raw[4..], "the tiles differ, so must their logits");
         for (raw, ready) in raw.iter().zip(&ready) {

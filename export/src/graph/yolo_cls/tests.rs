@@ -2,11 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::card::{
-    ElementType, InputSpec, ModelCard, OutputKind, OutputSpec, Preprocessing, Provenance,
-};
-use crate::engine::{Batch, Embedded, Engine};
-use crate::graph::{INPUT, OUTPUT};
+use crate::graph::testing::{model_file, scores_of_both_forms};
 use crate::model_file::ModelFile;
 
 const SPEC: YoloClsSpec = YoloClsSpec {
@@ -39,35 +35,10 @@ fn weights() -> NamedArrays {
     arrays
 }
 
-fn engine(form: InputForm) -> Embedded {
-    let model = yolo_classifier(&SPEC, &weights(), form).unwrap();
-    let folded = form != InputForm::Normalised;
-    let card = ModelCard {
-        schema: ModelCard::SCHEMA,
-        name: "test".into(),
-        architecture: "yolo-cls-n".into(),
-        classes: ["no_defect", "a", "b"].map(String::from).to_vec(),
-        input: InputSpec {
-            name: INPUT.into(),
-            width: SPEC.image_width,
-            height: SPEC.image_height,
-            channels: if folded { 1 } else { 3 },
-            element: if folded {
-                ElementType::U8
-            } else {
-                ElementType::F32
-            },
-        },
-        output: OutputSpec {
-            name: OUTPUT.into(),
-            kind: OutputKind::Logits,
-        },
-        preprocessing: Preprocessing::imagenet(),
-        thresholds: Default::default(),
-        calibration: None,
-        provenance: Provenance::default(),
-    };
-    Embedded::load(&ModelFile::from_graph(model, card).unwrap()).unwrap()
+fn model(form: InputForm) -> ModelFile {
+    let graph = yolo_classifier(&SPEC, &weights(), form).unwrap();
+    let size = [SPEC.image_height, SPEC.image_width];
+    model_file(graph, size, &["no_defect", "a", "b"], form)
 }
 
 #[test]
@@ -87,26 +58,10 @@ fn the_network_has_as_many_parameters_as_its_model() {
 
 #[test]
 fn grey_levels_give_the_logits_of_the_normalised_image() {
-    let Preprocessing { mean, std, .. } = Preprocessing::imagenet();
     let tiles = 2;
     let area = SPEC.image_height * SPEC.image_width;
     let levels: Vec<u8> = (0..tiles * area).map(|i| (i * 37 % 253) as u8).collect();
-    let normalised: Vec<f32> = levels
-        .chunks_exact(area)
-        .flat_map(|tile| {
-            (0..3).flat_map(move |channel| {
-                tile.iter()
-                    .map(move |&level| (f32::from(level) / 255.0 - mean[channel]) / std[channel])
-            })
-        })
-        .collect();
-    let (mut raw, mut ready) = (Vec::new(), Vec::new());
-    engine(InputForm::FoldedGrey { mean, std })
-        .run(Batch::U8(&levels), tiles, &mut raw)
-        .unwrap();
-    engine(InputForm::Normalised)
-        .run(Batch::F32(&normalised), tiles, &mut ready)
-        .unwrap();
+    let [raw, ready] = scores_of_both_forms(model, &levels, area);
     assert_eq!(raw.len(), tiles * SPEC.classes);
     assert_ne!(raw[..3], raw[3..], "the tiles differ, so must their logits");
     for (raw, ready) in raw.iter().zip(&ready) {
