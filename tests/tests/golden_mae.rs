@@ -1,6 +1,8 @@
 //! The masked autoencoder and its training against facebookresearch/mae.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeSet;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::weights::{NamedArray, NamedArrays};
@@ -10,7 +12,7 @@ use millsight_trainer::model::mae::masks::Masks;
 use millsight_trainer::model::mae::{Mae, sincos, targets_of};
 use millsight_trainer::model::parameters::{read, shapes, to_vec};
 use millsight_trainer::model::patches;
-use millsight_trainer::optimise::adamw::{AdamW, Decays};
+use millsight_trainer::optimise::adamw::{AdamW, Decays, rate_factor};
 use millsight_trainer::optimise::gradients::Gradients;
 use millsight_trainer::optimise::workers::Workers;
 use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
@@ -334,9 +336,20 @@ fn check_rates(table: &Value) {
     }
 }
 
-/// Which parameters decay in fine-tuning; layer-wise rates are not offered.
+/// Which parameters decay in fine-tuning, and by which factor their rates
+/// shrink when each block learns at 0.65 of the rate of the one above it.
 fn check_fine_tuning(table: &Value) {
-    for (name, group) in table.as_object().unwrap() {
+    let table = table.as_object().unwrap();
+    let block = |name: &String| Some(name.strip_prefix("blocks.")?.split_once('.')?.0.to_owned());
+    let blocks = table
+        .keys()
+        .filter_map(block)
+        .collect::<BTreeSet<_>>()
+        .len();
+    for (name, group) in table {
+        let factor = rate_factor(name, blocks, 0.65);
+        let expected = number(&group["lr_scale"]);
+        assert!((factor - expected).abs() < 1e-12, "{name}: {factor}");
         let one = name.ends_with(".bias") || name.contains("norm");
         let decays = Decays::Matrices.applies(name, if one { 1 } else { 2 });
         assert_eq!(decays, number(&group["weight_decay"]) > 0.0, "{name}");
