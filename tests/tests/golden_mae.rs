@@ -14,8 +14,9 @@ use millsight_trainer::model::parameters::{read, shapes, to_vec};
 use millsight_trainer::model::patches;
 use millsight_trainer::optimise::adamw::{AdamW, Decays, rate_factor};
 use millsight_trainer::optimise::gradients::Gradients;
+use millsight_trainer::optimise::schedule::Course;
 use millsight_trainer::optimise::workers::Workers;
-use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
+use millsight_trainer::pretext::mae::rate::LearningRate;
 use millsight_trainer::pretext::{mae, masking};
 use serde_json::Value;
 

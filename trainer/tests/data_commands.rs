@@ -55,6 +55,34 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
+fn a_class_without_images_is_said_to_be_left_out() {
+    let root = steel(2);
+    let nothing = root.path().join("overfill");
+    fs::create_dir(&nothing).unwrap();
+    let index = ["index", text(root.path())];
+    let told = format!("left out: {} holds no image", nothing.display());
+    program(&index)
+        .assert()
+        .success()
+        .stderr(contains(told.as_str()))
+        .stdout(contains("overfill").not());
+
+    // With a file that is no image it is empty all the same.
+    fs::write(nothing.join("notes.txt"), "none yet").unwrap();
+    program(&index)
+        .assert()
+        .success()
+        .stderr(contains("notes.txt is not an image by its ending").and(contains(told.as_str())));
+
+    save(root.path(), "overfill/first.png", 1, 0);
+    program(&index)
+        .assert()
+        .success()
+        .stderr(contains("holds no image").not())
+        .stdout(contains("1  overfill"));
+}
+
+#[test]
 fn check_says_how_many_files_it_saw_or_lists_the_bad_ones() {
     let root = steel(20);
     let table = root.path().join("split.csv");

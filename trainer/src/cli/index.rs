@@ -43,6 +43,9 @@ impl IndexArgs {
         for path in &found.skipped {
             eprintln!("left out: {} is not an image by its ending", path.display());
         }
+        for path in &found.empty {
+            eprintln!("left out: {} holds no image", path.display());
+        }
         let classes = class_order(found.rows.iter().map(|row| row.label.as_str()));
         if split_folders::are_parts(&classes) {
             eprintln!(

@@ -10,6 +10,7 @@ use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::downstream::class_weights::{self, ClassWeighting};
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
+use millsight_trainer::optimise::schedule::Course;
 use millsight_trainer::run::config::{
     FinetuneConfig, LabelFraction, Method, ProbeConfig, Supervision,
 };
@@ -43,7 +44,7 @@ pub struct RecipeArgs {
     learning_rate: f64,
     /// What becomes of the learning rate after the warm-up.
     #[arg(long, default_value = "constant")]
-    schedule: RateSchedule,
+    schedule: Course,
     /// Learning rate at the end of the cosine [default: 1e-6].
     #[arg(long)]
     final_learning_rate: Option<f64>,
@@ -120,15 +121,6 @@ enum Protocol {
     Finetune,
 }
 
-/// What becomes of the learning rate after the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum RateSchedule {
-    /// It stays at its height.
-    Constant,
-    /// It falls along half a cosine.
-    Cosine,
-}
-
 /// Where the cosine ends by default.
 const FINAL_LEARNING_RATE: f64 = 1e-6;
 
@@ -192,7 +184,7 @@ impl RecipeArgs {
     }
 
     fn supervision(&self, table: &Table) -> Result<Supervision> {
-        if self.schedule == RateSchedule::Constant && self.final_learning_rate.is_some() {
+        if self.schedule == Course::Constant && self.final_learning_rate.is_some() {
             return Err(miette!(
                 "--final-learning-rate needs --schedule cosine: a constant rate has no end"
             ));
@@ -208,10 +200,8 @@ impl RecipeArgs {
             learning_rate: self.learning_rate,
             warmup_epochs: self.warmup_epochs,
             final_learning_rate: match self.schedule {
-                RateSchedule::Constant => None,
-                RateSchedule::Cosine => {
-                    Some(self.final_learning_rate.unwrap_or(FINAL_LEARNING_RATE))
-                }
+                Course::Constant => None,
+                Course::Cosine => Some(self.final_learning_rate.unwrap_or(FINAL_LEARNING_RATE)),
             },
             class_weighting: self.class_weights,
             focal_gamma: self.focal_gamma,

@@ -43,6 +43,9 @@ impl SplitFromFoldersArgs {
         for path in &found.skipped {
             eprintln!("left out: {}", path.display());
         }
+        for path in &found.empty {
+            eprintln!("left out: {} holds no image", path.display());
+        }
         let rows = &found.rows;
         let out = self
             .out

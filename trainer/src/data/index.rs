@@ -22,6 +22,8 @@ pub struct Index {
     /// Files in class folders that are not images, by their endings, and were
     /// left out.
     pub skipped: Vec<PathBuf>,
+    /// Folders of classes in which there is no image.
+    pub empty: Vec<PathBuf>,
 }
 
 /// Indexes a folder whose sub-folders are the classes.
@@ -42,7 +44,7 @@ pub fn folder(root: &Path) -> Result<Index, DataError> {
 /// relative.
 pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
     let mut images: Vec<(String, PathBuf)> = Vec::new();
-    let mut skipped = Vec::new();
+    let (mut skipped, mut empty) = (Vec::new(), Vec::new());
     for (path, is_folder) in children(folder)? {
         if !is_folder {
             continue;
@@ -50,6 +52,9 @@ pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
         let label = name(&path)?;
         let mut files = Vec::new();
         collect(&path, &mut files, &mut skipped)?;
+        if files.is_empty() {
+            empty.push(path);
+        }
         images.extend(files.into_iter().map(|file| (label.clone(), file)));
     }
     if images.is_empty() {
@@ -77,7 +82,11 @@ pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
     let position = |row: &Row| classes.iter().position(|class| *class == row.label);
     rows.sort_by(|a, b| (position(a), &a.path).cmp(&(position(b), &b.path)));
     skipped.sort();
-    Ok(Index { rows, skipped })
+    Ok(Index {
+        rows,
+        skipped,
+        empty,
+    })
 }
 
 /// The visible entries of a folder by name, each with whether it is a folder.

@@ -44,6 +44,7 @@ pub fn index(root: &Path) -> Result<Index, DataError> {
     let mut all = Index {
         rows: Vec::new(),
         skipped,
+        empty: Vec::new(),
     };
     for (split, folder) in [Split::Train, Split::Val, Split::Test]
         .into_iter()
@@ -52,6 +53,7 @@ pub fn index(root: &Path) -> Result<Index, DataError> {
         if let Some(folder) = folder {
             let part = index::classes(root, &folder)?;
             all.skipped.extend(part.skipped);
+            all.empty.extend(part.empty);
             all.rows.extend(part.rows.into_iter().map(|mut row| {
                 row.split = Some(split);
                 row

@@ -29,6 +29,16 @@ impl Schedule {
     }
 }
 
+/// What the learning rate does after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Course {
+    /// It stays at its height.
+    Constant,
+    /// It falls along half a cosine.
+    Cosine,
+}
+
 /// Half a cosine from `base` to `last`, after a share `progress` of its way.
 pub(crate) fn half_cosine(base: f64, last: f64, progress: f64) -> f64 {
     let cosine = 1.0 + (std::f64::consts::PI * progress).cos();

@@ -21,6 +21,7 @@ use millsight_trainer::run::config::{
 };
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::training::Event;
+use millsight_trainer::training::checkpoint::Checkpoint;
 
 use crate::tiles;
 
@@ -107,21 +108,34 @@ pub fn pretrained(folder: &Path, config: &RunConfig, machine: Machine) -> RunFol
 }
 
 /// Pretrains a whole run with one worker, and one with two from what the first
-/// had left behind after its second epoch.
+/// had left behind within its second epoch.
 pub fn whole_and_resumed(out: &Path, config: &RunConfig) -> [RunFolder; 2] {
     let whole = RunFolder::create(&out.join("whole"), config).unwrap();
     let stopped = out.join("stopped");
-    pretext::train(&whole, config, machine(1), |event| {
-        if let Event::Complete { record, .. } = event
-            && record.epoch == 2
-        {
-            std::fs::create_dir(&stopped).unwrap();
-            for name in ["config.json", "log.jsonl", "last.safetensors"] {
-                std::fs::copy(whole.path().join(name), stopped.join(name)).unwrap();
+    let every_step = Machine {
+        checkpoint_steps: 1,
+        ..machine(1)
+    };
+    let (mut epoch, mut steps) = (0, 0);
+    pretext::train(&whole, config, every_step, |event| match event {
+        Event::Epoch { epoch: next, .. } => (epoch, steps) = (next, 0),
+        Event::Step { .. } => {
+            steps += 1;
+            // The checkpoint is written after the step is told, so that this
+            // one holds the first step of the epoch.
+            if (epoch, steps) == (2, 2) {
+                std::fs::create_dir(&stopped).unwrap();
+                for name in ["config.json", "log.jsonl", "last.safetensors"] {
+                    std::fs::copy(whole.path().join(name), stopped.join(name)).unwrap();
+                }
             }
         }
+        _ => {}
     })
     .unwrap();
+    let checkpoint = Checkpoint::load(&stopped.join("last.safetensors")).unwrap();
+    let position = checkpoint.unwrap().position;
+    assert_eq!((position.epochs, position.steps), (1, 1));
     let (resumed, same) = RunFolder::open(&stopped).unwrap();
     assert_eq!(same, *config);
     pretext::train(&resumed, &same, machine(2), |_| {}).unwrap();

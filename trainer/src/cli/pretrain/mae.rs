@@ -4,8 +4,9 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::model::mae::{DecoderSpec, is_of_decoder};
+use millsight_trainer::optimise::schedule::Course;
 use millsight_trainer::pretext::mae;
-use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
+use millsight_trainer::pretext::mae::rate::LearningRate;
 use millsight_trainer::pretext::masking::Masking;
 use millsight_trainer::run::config::{MaeConfig, Method};
 
@@ -42,9 +43,9 @@ Examples:
     --schedule cosine --warmup-epochs 40 --augment flips")]
 pub struct MaeArgs {
     #[command(flatten)]
-    method: MethodArgs,
-    #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    method: MethodArgs,
 }
 
 #[derive(Debug, Args)]

@@ -2,17 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optimise::schedule::half_cosine;
-
-/// What follows the warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Course {
-    /// The rate stays.
-    Constant,
-    /// It falls along half a cosine.
-    Cosine,
-}
+use crate::optimise::schedule::{Course, half_cosine};
 
 /// Linear warm-up from 0, then a [`Course`]; by epochs, of which steps are
 /// fractions. With the cosine it is `adjust_learning_rate` in
