@@ -154,9 +154,9 @@ fn run<M: Module + Sync, const D: usize>(
             .collect();
         let labels: Vec<&[usize]> = labels.chunks(SHARD).collect();
         let shares: Vec<&[f32]> = shares.chunks(SHARD).collect();
-        gradients::summed(network, &workers, inputs.len(), |network, shard| {
-            let logits = forward(network, tensor(inputs[shard], item, &training_device));
-            loss::cross_entropy(logits, labels[shard], shares[shard], 0.0, &training_device)
+        gradients::summed(network, &workers, inputs.len(), |network, shard, device| {
+            let logits = forward(network, tensor(inputs[shard], item, device));
+            loss::cross_entropy(logits, labels[shard], shares[shard], 0.0, device)
         })
         .unwrap()
     };

@@ -81,13 +81,19 @@ impl Setting {
     }
 
     /// Loss and gradients as a step of training computes them.
-    fn gradients(&self, network: &Mae, step: usize, device: &Device) -> (f64, Gradients) {
+    fn gradients(&self, network: &Mae, step: usize) -> (f64, Gradients) {
         let masks = self.masks[step].shards(SHARD);
         let workers = Workers::new(2).unwrap();
-        mae::gradients(network, &workers, &masks, self.normalised, |shard| {
-            let first = shard * SHARD;
-            self.images(first..(first + SHARD).min(self.count()), device)
-        })
+        mae::gradients(
+            network,
+            &workers,
+            &masks,
+            self.normalised,
+            |shard, device| {
+                let first = shard * SHARD;
+                self.images(first..(first + SHARD).min(self.count()), device)
+            },
+        )
         .unwrap()
     }
 }
@@ -185,7 +191,7 @@ fn gradients_and_steps_equal_the_official_code() {
         let steps = config["steps"].as_u64().unwrap() as usize;
         let mut losses = Vec::new();
         for step in 0..=steps {
-            let (loss, gradients) = setting.gradients(&network, step, &training);
+            let (loss, gradients) = setting.gradients(&network, step);
             losses.push(loss as f32);
             if step == 0 {
                 for entry in expected(Expectation::Gradient) {

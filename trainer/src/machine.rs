@@ -2,6 +2,7 @@
 
 use crate::TrainError;
 use crate::device::DeviceChoice;
+use crate::model::precision::Precision;
 use crate::optimise::workers::Workers;
 
 /// What a run is computed with. Workers and cache decide the time alone;
@@ -30,14 +31,29 @@ impl Machine {
         }
     }
 
-    /// Threads that compute shards; none where the device does it alone.
+    /// Who computes shards for a network that does not learn, on one device.
     pub(crate) fn compute(&self) -> Result<Workers, TrainError> {
-        let count = if self.device.wants_shards() {
+        let device = self.device.open()?;
+        Ok(Workers::on(device.into(), self.threads(), Precision::F32)?)
+    }
+
+    /// Who computes shards for a network that learns, on all devices.
+    ///
+    /// # Errors
+    /// When a device is not there or lacks the precision, or the operating system
+    /// refuses a thread.
+    pub(crate) fn training_workers(&self, precision: Precision) -> Result<Workers, TrainError> {
+        let devices = self.device.open_all(precision)?;
+        Ok(Workers::on(devices, self.threads(), precision)?)
+    }
+
+    /// Threads that compute; none where the device does it alone.
+    fn threads(&self) -> usize {
+        if self.device.wants_shards() {
             self.workers.max(1)
         } else {
             0
-        };
-        Ok(Workers::new(count)?)
+        }
     }
 
     /// Threads that decode.

@@ -9,6 +9,7 @@
 //! * [`dino`]: a backbone with DINO's projection head.
 //! * [`drop_path`]: stochastic depth.
 //! * [`initial`]: weights to start from.
+//! * [`precision`]: the number format in which a network learns.
 //! * [`yolo_cls`]: a convolutional network to compare with.
 //! * [`pixels`]: prepared tiles -> normalised input, on the device.
 
@@ -20,6 +21,7 @@ pub mod mae;
 pub mod parameters;
 pub mod patches;
 pub mod pixels;
+pub mod precision;
 pub mod presets;
 pub mod vit;
 pub mod yolo_cls;

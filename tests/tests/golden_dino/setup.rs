@@ -9,6 +9,7 @@ use millsight_tests::golden::GoldenCase;
 use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::model::dino::DinoNetwork;
 use millsight_trainer::model::parameters;
+use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
 use millsight_trainer::optimise::moving_average;
 use millsight_trainer::pretext::dino::config::DinoConfig;
@@ -110,6 +111,7 @@ impl Setup {
             method: Method::Dino(recipe),
             seed: 0,
             shard_size: size("batch"),
+            precision: Precision::F32,
             git_revision: String::new(),
             command: String::new(),
         };

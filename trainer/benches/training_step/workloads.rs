@@ -10,6 +10,7 @@ use millsight_trainer::downstream::loss::{self, Reduction};
 use millsight_trainer::model::dino::{HeadSpec, initial_head};
 use millsight_trainer::model::mae::masks::Masks;
 use millsight_trainer::model::mae::{DecoderSpec, Mae, MaeSpec};
+use millsight_trainer::model::precision::Precision;
 use millsight_trainer::model::presets::Preset;
 use millsight_trainer::model::vit::Vit;
 use millsight_trainer::model::{self, pixels};
@@ -87,10 +88,10 @@ fn supervised(threads: usize) -> Result<Step, Box<dyn Error>> {
     let labels: Vec<usize> = (0..BATCH).map(|index| index % CLASSES).collect();
     let shares = loss::shares(&labels, &[1.0; CLASSES], Reduction::WeightedMean);
     Ok(Box::new(move || {
-        let shard_loss = |network: &Vit, shard: usize| {
+        let shard_loss = |network: &Vit, shard: usize, device: &Device| {
             let own = shard * SHARD..(shard + 1) * SHARD;
-            let logits = network.forward(images(&levels, SIZE, own.clone(), &training));
-            loss::cross_entropy(logits, &labels[own.clone()], &shares[own], 0.0, &training)
+            let logits = network.forward(images(&levels, SIZE, own.clone(), device));
+            loss::cross_entropy(logits, &labels[own.clone()], &shares[own], 0.0, device)
         };
         let (_, gradients) = gradients::summed(&network, &workers, BATCH / SHARD, shard_loss)?;
         network = optimiser.step(network.clone(), gradients, 1e-4);
@@ -118,7 +119,9 @@ fn mae(threads: usize) -> Result<Step, Box<dyn Error>> {
     let orders = (0..BATCH).map(|image| order(image).collect()).collect();
     let masks = Masks::new(orders, patches / 4).shards(SHARD);
     Ok(Box::new(move || {
-        let shard = |shard| images(&levels, SIZE, shard * SHARD..(shard + 1) * SHARD, &training);
+        let shard = |shard: usize, device: &Device| {
+            images(&levels, SIZE, shard * SHARD..(shard + 1) * SHARD, device)
+        };
         let (_, gradients) = official_mae::gradients(&network, &workers, &masks, true, shard)?;
         network = optimiser.step(network.clone(), gradients, 1e-4);
         Ok(())
@@ -160,6 +163,7 @@ fn dino(threads: usize) -> Result<Step, Box<dyn Error>> {
         method: Method::Dino(recipe.clone()),
         seed: 0,
         shard_size: SHARD,
+        precision: Precision::F32,
         git_revision: String::new(),
         command: String::new(),
     };

@@ -6,6 +6,7 @@ use miette::{IntoDiagnostic, Result};
 use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::TileForm;
+use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::provenance;
 use millsight_trainer::run::config::{InitialWeights, Method, RunConfig};
@@ -25,6 +26,7 @@ pub struct Asked<'a> {
     pub optimiser: AdamWConfig,
     pub seed: u64,
     pub shard_size: usize,
+    pub precision: Precision,
 }
 
 impl Asked<'_> {
@@ -66,6 +68,7 @@ impl Asked<'_> {
             method,
             seed: self.seed,
             shard_size: self.shard_size,
+            precision: self.precision,
             git_revision: provenance::git_revision(),
             command: provenance::command_line(std::env::args()),
         })

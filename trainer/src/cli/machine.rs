@@ -10,7 +10,8 @@ use millsight_trainer::machine::Machine;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Machine")]
 pub struct MachineArgs {
-    /// `cpu`, `cuda` or `cuda:N`.
+    /// `cpu`, `cuda` (the same as `cuda:0`) or `cuda:N`; or several GPUs that
+    /// share each batch of training, `cuda:0,1`.
     #[arg(long, default_value = "cpu")]
     device: DeviceChoice,
     /// Threads that compute and decode [default: all processors].
@@ -38,7 +39,7 @@ impl MachineArgs {
         match given {
             Some(given) => given,
             None if self.device.wants_shards() => 4,
-            None => batch_size,
+            None => batch_size.div_ceil(self.device.count()).max(1),
         }
     }
 }

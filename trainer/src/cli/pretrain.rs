@@ -12,6 +12,7 @@ use millsight_export::output;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::augment::words::{self, Word};
 use millsight_trainer::machine::Machine;
+use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::pretext;
 use millsight_trainer::run::config::{Method, RunConfig};
@@ -73,8 +74,9 @@ impl PretrainArgs {
             (Some(PretrainMethod::Dino(args)), _) => args.run(),
             (None, Some(resume)) => {
                 let machine = self.machine.machine();
-                machine.device.open().into_diagnostic()?;
                 let (run, config) = RunFolder::open(resume).into_diagnostic()?;
+                let devices = machine.device.open_all(config.precision);
+                devices.into_diagnostic()?;
                 go(&run, &config, machine, self.json)
             }
             // clap does not let this through.
@@ -126,9 +128,18 @@ struct TrainingArgs {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Tiles that are computed at a time; the gradients of a batch accumulate
-    /// over its shards [default: 4, on a GPU the whole batch].
+    /// over its shards [default: 4, on GPUs the batch divided among them].
     #[arg(long, value_name = "TILES")]
     shard_size: Option<usize>,
+    /// Number format in which the network learns, `f32` or on a GPU `bf16`. Weights
+    /// and their moments are kept in `f32`, and validation is computed in it.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "f32",
+        hide_possible_values = true
+    )]
+    precision: Precision,
 }
 
 /// The recipe that is asked for, else the one that suits what the run begins
@@ -159,6 +170,13 @@ struct Recipe {
 }
 
 impl RunArgs {
+    /// Refuses devices that are not there, or lack what is asked of them.
+    fn open_devices(&self) -> Result<()> {
+        let device = self.machine.machine().device;
+        let devices = device.open_all(self.training.precision);
+        devices.map(|_| ()).into_diagnostic()
+    }
+
     /// The random changes in their order.
     fn augmentations(&self) -> Result<Vec<Change>> {
         words::together(&self.training.augment)
@@ -181,6 +199,7 @@ impl RunArgs {
             optimiser: recipe.optimiser,
             seed: training.seed,
             shard_size: self.machine.shard_size(training.shard_size, batch_size),
+            precision: training.precision,
         };
         let config = asked.config(|network, _| Ok(method(network)))?;
         pretext::check(&config).into_diagnostic()?;

@@ -9,6 +9,7 @@ use millsight_trainer::data::fraction;
 use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::downstream::class_weights::{self, ClassWeighting};
 use millsight_trainer::downstream::loss::Reduction;
+use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
 use millsight_trainer::optimise::schedule::Course;
 use millsight_trainer::run::config::{
@@ -107,9 +108,19 @@ pub struct RecipeArgs {
     pub seed: u64,
     /// Tiles that are computed at a time; the gradients of a batch accumulate
     /// over its shards. Small shards stay in the processor's cache, and shards
-    /// bound the memory of a GPU [default: 4, on a GPU the whole batch].
+    /// bound the memory of a GPU [default: 4, on GPUs the batch divided among
+    /// them].
     #[arg(long, value_name = "TILES")]
     pub shard_size: Option<usize>,
+    /// Number format in which the network learns, `f32` or on a GPU `bf16`. Weights
+    /// and their moments are kept in `f32`, and validation is computed in it.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "f32",
+        hide_possible_values = true
+    )]
+    pub precision: Precision,
 }
 
 /// What is learnt.

@@ -100,7 +100,8 @@ impl TrainArgs {
             ..self.machine.machine()
         };
         // A missing GPU is reported before anything is read or written.
-        machine.device.open().into_diagnostic()?;
+        let precision = self.recipe.precision;
+        machine.device.open_all(precision).into_diagnostic()?;
         let (run, config) = match (&self.resume, &self.table, &self.out) {
             (Some(resume), _, _) => RunFolder::open(resume).into_diagnostic()?,
             (None, Some(table), Some(out)) => {
@@ -161,6 +162,7 @@ impl TrainArgs {
             shard_size: self
                 .machine
                 .shard_size(recipe.shard_size, recipe.batch_size),
+            precision: recipe.precision,
         };
         asked.config(|_, table| {
             if !table.classes().iter().any(|class| class == NO_DEFECT) {

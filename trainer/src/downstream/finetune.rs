@@ -60,7 +60,6 @@ struct Finetune<'a> {
     supervised: Supervised<'a>,
     recipe: &'a FinetuneConfig,
     device: Device,
-    training_device: Device,
     workers: Workers,
     loaders: rayon::ThreadPool,
     views: [View; 1],
@@ -83,7 +82,7 @@ impl<'a> Finetune<'a> {
         Ok(Self {
             supervised: Supervised::new(config, &recipe.supervision, tiles),
             recipe,
-            workers: machine.compute()?,
+            workers: machine.training_workers(config.precision)?,
             loaders: machine.loaders()?,
             views: [View {
                 size: tiles.train.form.size,
@@ -93,7 +92,6 @@ impl<'a> Finetune<'a> {
             drop_path: DropPath::new(recipe.drop_path, config.network.depth),
             network,
             device,
-            training_device,
         })
     }
 
@@ -132,7 +130,7 @@ impl training::Method for Finetune<'_> {
         let levels: Vec<&[u8]> = batch.views[0].chunks(size * form.bytes()).collect();
         let labels: Vec<&[usize]> = batch.labels.chunks(size).collect();
         let shares: Vec<&[f32]> = shares.chunks(size).collect();
-        let shard_loss = |network: &Vit, shard: usize| {
+        let shard_loss = |network: &Vit, shard: usize, device: &Device| {
             let factors = self.drop_path.as_ref().map(|drop_path| {
                 let first = moment.step * config.batch_size + shard * size;
                 let draw = |image| drop_path.draw(1, config.seed, moment.epoch, image);
@@ -140,18 +138,18 @@ impl training::Method for Finetune<'_> {
                     .flat_map(draw)
                     .collect();
                 let draws: Vec<&[f32]> = draws.iter().map(Vec::as_slice).collect();
-                drop_path.factors(&draws, &self.training_device)
+                drop_path.factors(&draws, device)
             });
             let images = pixels::normalised(
                 levels[shard].to_vec(),
                 form.colour.channels(),
                 form.size,
                 &config.preprocessing,
-                &self.training_device,
+                device,
             );
             let logits = network.forward_dropping(images, factors.as_ref());
             self.supervised
-                .loss(logits, labels[shard], shares[shard], &self.training_device)
+                .loss(logits, labels[shard], shares[shard], device)
         };
         let (loss, mut gradients) =
             gradients::summed(&self.network, &self.workers, levels.len(), shard_loss)?;

@@ -4,7 +4,7 @@
 //! `-(1 - p)^gamma log p` (Lin et al., 2017, equation 5), by which tiles that are
 //! already right count less. A gamma of 0 is the cross-entropy.
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 use serde::{Deserialize, Serialize};
 
 /// What the weighted losses of a batch are divided by.
@@ -57,7 +57,7 @@ pub fn cross_entropy(
     let labels: Vec<i64> = labels.iter().map(|&label| label as i64).collect();
     let labels: Tensor<2, Int> = Tensor::from_data(TensorData::new(labels, [n, 1]), device);
     let shares: Tensor<2> = Tensor::from_data(TensorData::new(shares.to_vec(), [n, 1]), device);
-    let log_probabilities = activation::log_softmax(logits, 1).gather(1, labels);
+    let log_probabilities = activation::log_softmax(logits.cast(DType::F32), 1).gather(1, labels);
     let losses = match focal_gamma {
         0.0 => log_probabilities,
         gamma => {

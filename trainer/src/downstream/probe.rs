@@ -20,6 +20,7 @@ use crate::TrainError;
 use crate::data::batches::{Batch, View};
 use crate::machine::Machine;
 use crate::model::layers::Linear;
+use crate::model::precision::Precision;
 use crate::model::{ModelError, parameters};
 use crate::optimise::adamw::AdamW;
 use crate::optimise::gradients;
@@ -96,7 +97,11 @@ pub(super) fn train(
         optimiser: AdamW::new(config.optimiser, &network, &device),
         network,
         // A whole batch is less work than a thread's start.
-        worker: Workers::new(usize::from(machine.device.wants_shards()))?,
+        worker: Workers::on(
+            device.clone().into(),
+            usize::from(machine.device.wants_shards()),
+            Precision::F32,
+        )?,
         device,
         training_device,
     };
@@ -171,7 +176,7 @@ impl training::Method for Probe<'_> {
             norm.normalise(&mut features);
         }
         let features = self.tensor(features, &self.training_device);
-        let batch_loss = |network: &LinearProbe, _shard: usize| {
+        let batch_loss = |network: &LinearProbe, _shard: usize, _device: &Device| {
             let logits = network.forward(features.clone());
             self.supervised
                 .loss(logits, &batch.labels, &shares, &self.training_device)

@@ -108,7 +108,11 @@ impl PatchEmbedding {
         let weight = self.proj.weight.val();
         let [width, channels, patch, _] = weight.dims();
         let weight = weight.reshape([width, channels * patch * patch]);
-        linear(pixels, weight.transpose(), Some(self.proj.bias.val()))
+        linear(
+            pixels.cast(weight.dtype()),
+            weight.transpose(),
+            Some(self.proj.bias.val()),
+        )
     }
 
     /// Side of a patch in pixels.
@@ -257,7 +261,7 @@ impl Block {
                 None => x,
             };
             match factors {
-                Some(factors) => x * factors[branch].clone(),
+                Some(factors) => x.clone() * factors[branch].clone().cast(x.dtype()),
                 None => x,
             }
         };

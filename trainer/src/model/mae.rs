@@ -10,7 +10,7 @@
 //! * [`initial`]: weights to start from.
 
 use burn::module::{Module, Param, ParamId};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 use serde::{Deserialize, Serialize};
@@ -268,7 +268,8 @@ impl Mae {
         let tokens = tokens
             .reshape([n * tokens_of_image, width])
             .select(0, indices(masks.removed_rows(1), &device));
-        let difference = self.read_pixels(tokens) - targets_of(targets, normalised);
+        let predicted = self.read_pixels(tokens).cast(DType::F32);
+        let difference = predicted - targets_of(targets, normalised);
         difference.square().mean()
     }
 }

@@ -155,7 +155,10 @@ impl Vit {
         let matrix: Tensor<3> = Tensor::from_data(TensorData::new(matrix, shape), &own.device());
         let class = own.clone().narrow(1, 0, 1);
         let patches = own.narrow(1, 1, tokens - 1);
-        let resampled = matrix.matmul(patches).reshape([1, shape[1], width]);
+        let resampled = matrix
+            .cast(patches.dtype())
+            .matmul(patches)
+            .reshape([1, shape[1], width]);
         Tensor::cat(vec![class, resampled], 1)
     }
 

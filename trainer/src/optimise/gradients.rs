@@ -1,8 +1,9 @@
 //! Gradients of one batch, summed over its shards in their order, so that the
-//! result does not depend on the number of workers.
+//! result depends neither on the number of workers nor on the devices that share
+//! them.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::workers::Workers;
 use crate::model::ModelError;
@@ -13,7 +14,9 @@ pub type Gradients = Vec<Option<Tensor<1>>>;
 
 /// Loss and gradients of a batch that is cut into `shards` pieces.
 ///
-/// `loss` computes the part of the loss that one shard adds.
+/// `loss` computes the part of the loss that one shard adds, in `f32`, with a copy
+/// of the network on the device (with autodiff) that it is told. The gradients are
+/// in `f32` on the first of the devices.
 ///
 /// # Errors
 /// When the device does not give the loss.
@@ -21,15 +24,16 @@ pub fn summed<M: Module + Sync>(
     network: &M,
     workers: &Workers,
     shards: usize,
-    loss: impl Fn(&M, usize) -> Tensor<1> + Sync,
+    loss: impl Fn(&M, usize, &Device) -> Tensor<1> + Sync,
 ) -> Result<(f64, Gradients), ModelError> {
-    let shard = |number: usize| {
+    let shard = |network: &M, number: usize, device: &Device| {
         // Own leaves: shards that shared them would share one graph and its
         // lock.
         let network = network.clone().map(&mut OwnLeaves);
-        let loss = loss(&network, number);
+        let loss = loss(&network, number, &device.clone().autodiff());
         let mut collect = Collect {
             gradients: loss.backward(),
+            device: workers.device(),
             flat: Vec::new(),
         };
         network.visit(&mut collect);
@@ -37,7 +41,7 @@ pub fn summed<M: Module + Sync>(
     };
     let mut total = Ok(0.0);
     let mut sum: Gradients = Vec::new();
-    workers.in_order(shards, shard, |(loss, gradients)| {
+    workers.in_shards(network, shards, shard, |(loss, gradients)| {
         match (&mut total, loss) {
             (Ok(total), Ok(loss)) => *total += loss,
             (Ok(_), Err(error)) => total = Err(error),
@@ -128,58 +132,21 @@ impl ModuleMapper for OwnLeaves {
     }
 }
 
-struct Collect {
+struct Collect<'a> {
     gradients: burn::tensor::Gradients,
+    device: &'a Device,
     flat: Gradients,
 }
 
-impl ModuleVisitor for Collect {
+impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let gradient = parameter.val().grad_remove(&mut self.gradients);
-        self.flat
-            .push(gradient.map(|gradient| gradient.reshape([-1])));
+        self.flat.push(gradient.map(|gradient| {
+            let moved = gradient.reshape([-1]).to_device(self.device);
+            moved.cast(DType::F32)
+        }));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-    use super::*;
-
-    #[test]
-    fn clipping_scales_to_the_common_norm() {
-        let device = Device::flex();
-        let tensor = |values: [f32; 2]| Some(Tensor::<1>::from_floats(values, &device));
-        let mut gradients = vec![tensor([3.0, 0.0]), None, tensor([0.0, 4.0])];
-        assert_eq!(clip(&mut gradients, 10.0, &device).unwrap(), 5.0);
-        assert_eq!(clip(&mut gradients, 1.0, &device).unwrap(), 5.0);
-        let norm = clip(&mut gradients, 1.0, &device).unwrap();
-        assert!((norm - 1.0).abs() < 1e-5, "{norm}");
-    }
-
-    #[test]
-    fn each_gradient_may_be_clipped_by_itself() {
-        let device = Device::flex();
-        let tensor = |values: [f32; 2]| Some(Tensor::<1>::from_floats(values, &device));
-        let mut gradients = vec![
-            tensor([3.0, 4.0]),
-            None,
-            tensor([0.0, 0.5]),
-            tensor([0.0; 2]),
-        ];
-        let norms = clip_each(&mut gradients, 1.0);
-        let values = |gradients: &Gradients| -> Vec<Option<Vec<f32>>> {
-            let read = |gradient: &Tensor<1>| gradient.clone().try_into_vec_as::<f32>().unwrap();
-            let all = gradients.iter().map(|one| one.as_ref().map(read));
-            all.collect()
-        };
-        let norms = values(&norms);
-        assert_eq!(norms[0], Some(vec![5.0]));
-        assert_eq!(norms[1..], [None, Some(vec![0.5]), Some(vec![0.0])]);
-        let clipped = values(&gradients);
-        let first = clipped[0].as_ref().unwrap();
-        assert!((first[0] - 0.6).abs() < 1e-6 && (first[1] - 0.8).abs() < 1e-6);
-        assert_eq!(clipped[2..], [Some(vec![0.0, 0.5]), Some(vec![0.0; 2])]);
-    }
-}
+mod tests;

@@ -127,7 +127,7 @@ impl<'a> Pretraining<'a> {
             recipe,
             train,
             val,
-            workers: machine.compute()?,
+            workers: machine.training_workers(config.precision)?,
             loaders: machine.loaders()?,
             views: views::of(recipe, train.form.size),
             learner: Distillation::new(config, recipe, steps, weights, device.clone())?,

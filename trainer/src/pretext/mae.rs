@@ -101,8 +101,8 @@ pub(super) fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainE
 }
 
 /// Loss and gradients of a batch that is cut into shards: `masks` of each
-/// shard, and its normalised images, `[n, 3, height, width]` on a device with
-/// autodiff.
+/// shard, and its normalised images, `[n, 3, height, width]` on the device (with
+/// autodiff) that is asked for.
 ///
 /// All images have equally many removed patches, so that the loss of the batch
 /// is the mean of its shards' losses by their numbers of images.
@@ -114,14 +114,15 @@ pub fn gradients(
     workers: &Workers,
     masks: &[Masks],
     normalise_patches: bool,
-    images: impl Fn(usize) -> Tensor<4> + Sync,
+    images: impl Fn(usize, &Device) -> Tensor<4> + Sync,
 ) -> Result<(f64, Gradients), ModelError> {
     let all: usize = masks.iter().map(Masks::images).sum();
-    gradients::summed(network, workers, masks.len(), |network: &Mae, shard| {
+    let shard_loss = |network: &Mae, shard: usize, device: &Device| {
         let masks = &masks[shard];
         let share = masks.images() as f64 / all as f64;
-        network.loss(images(shard), masks, normalise_patches) * share
-    })
+        network.loss(images(shard, device), masks, normalise_patches) * share
+    };
+    gradients::summed(network, workers, masks.len(), shard_loss)
 }
 
 /// Everything that a step needs.
@@ -133,7 +134,6 @@ struct Pretraining<'a> {
     train: &'a Tiles,
     val: &'a Tiles,
     device: Device,
-    training_device: Device,
     workers: Workers,
     loaders: rayon::ThreadPool,
     views: [View; 1],
@@ -162,7 +162,7 @@ impl<'a> Pretraining<'a> {
             spec,
             train,
             val,
-            workers: machine.compute()?,
+            workers: machine.training_workers(config.precision)?,
             loaders: machine.loaders()?,
             views: [View {
                 size: train.form.size,
@@ -171,7 +171,6 @@ impl<'a> Pretraining<'a> {
             optimiser: AdamW::new(config.optimiser, &network, &device),
             network,
             device,
-            training_device,
         })
     }
 
@@ -293,7 +292,7 @@ impl training::Method for Pretraining<'_> {
             &self.workers,
             &masks.shards(self.config.shard_size),
             self.recipe.normalise_patches,
-            |shard| self.images(levels[shard], &self.training_device),
+            |shard, device| self.images(levels[shard], device),
         )?;
         self.network = self.optimiser.step(self.network.clone(), gradients, rate);
         Ok(StepFigures {

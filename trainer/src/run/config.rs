@@ -13,6 +13,7 @@ use crate::data::tiles::Colour;
 use crate::downstream::class_weights::ClassWeighting;
 use crate::downstream::loss::Reduction;
 use crate::model::mae::DecoderSpec;
+use crate::model::precision::Precision;
 use crate::optimise::adamw::AdamWConfig;
 use crate::pretext::dino::config::DinoConfig;
 use crate::pretext::mae::rate::LearningRate;
@@ -54,6 +55,9 @@ pub struct RunConfig {
     /// Tiles that one worker computes at a time. Part of the configuration
     /// because sums of gradients are rounded.
     pub shard_size: usize,
+    /// Number format in which the network learns; older runs do not name it.
+    #[serde(default)]
+    pub precision: Precision,
     /// Git revision of the trainer.
     pub git_revision: String,
     /// The command line.
@@ -172,6 +176,13 @@ impl RunConfig {
     /// # Errors
     /// With the name of the option that is out of range.
     pub(crate) fn check(&self) -> Result<(), TrainError> {
+        if matches!(self.method, Method::Probe(_)) && self.precision != Precision::F32 {
+            return Err(TrainError::Setting {
+                name: "--precision",
+                range: "f32 when probing, where the network does not learn",
+                got: "bf16".into(),
+            });
+        }
         positive("--epochs", self.epochs as f64)?;
         positive("--batch-size", self.batch_size as f64)?;
         positive("--shard-size", self.shard_size as f64)?;

@@ -14,6 +14,7 @@ use millsight_trainer::downstream;
 use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::machine::Machine;
+use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::pretext;
 use millsight_trainer::run::config::{
@@ -72,6 +73,7 @@ pub fn config(data: &Path, epochs: usize) -> RunConfig {
         }),
         seed: 5,
         shard_size: 3,
+        precision: Precision::F32,
         git_revision: String::new(),
         command: String::new(),
     }

@@ -169,7 +169,7 @@ const EPOCHS: usize = 15;
 impl DinoArgs {
     pub fn run(&self) -> Result<()> {
         // A missing GPU is reported before anything is read or written.
-        self.run.machine.machine().device.open().into_diagnostic()?;
+        self.run.open_devices()?;
         let recipe = recipe(
             self.method.recipe,
             self.run.training.init.is_some(),

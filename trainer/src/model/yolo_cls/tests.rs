@@ -61,7 +61,7 @@ fn every_parameter_but_the_statistics_has_a_gradient() {
     let weights = initial::yolo_cls(&SPEC, 1).unwrap();
     let network = YoloCls::from_weights(&SPEC, &weights, &device).unwrap();
     let workers = crate::optimise::workers::Workers::new(1).unwrap();
-    let loss = |network: &YoloCls, _| {
+    let loss = |network: &YoloCls, _: usize, _: &Device| {
         network
             .forward_training(images(2, [32, 64], &device))
             .0

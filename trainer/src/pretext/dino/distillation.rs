@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use millsight_export::weights::NamedArrays;
 
 use super::config::{DinoConfig, Schedules};
@@ -132,15 +132,16 @@ impl<'a> Distillation<'a> {
     }
 
     /// The teacher's outputs for the two global crops, `[2 * n, outputs]` for
-    /// each shard of the batch.
+    /// each shard of the batch, on the device where the shard is computed.
     pub fn teach(&self, crops: Crops<'_>, workers: &Workers) -> Vec<Tensor<2>> {
         let shards = self.shards(crops);
         let mut outputs = Vec::new();
-        workers.in_order(
+        workers.in_shards(
+            &self.teacher,
             shards.len(),
-            |shard| {
-                let crops = (crops.of)(shards[shard].clone(), 2, &self.device);
-                self.teacher.forward(crops, &[])
+            |teacher, shard, device| {
+                let crops = (crops.of)(shards[shard].clone(), 2, device);
+                teacher.forward(crops, &[]).cast(DType::F32)
             },
             |shard| outputs.push(shard),
         );
@@ -162,12 +163,13 @@ impl<'a> Distillation<'a> {
         let shards = self.shards(crops);
         let count = 2 + self.recipe.local_crops;
         let temperature = self.schedules.at(moment).temperature;
-        let shard_loss = |student: &DinoNetwork, shard: usize| {
-            let teacher = loss::sharpened(taught[shard].clone(), self.centre(), temperature);
+        let shard_loss = |student: &DinoNetwork, shard: usize, device: &Device| {
+            let centre = self.centre().to_device(device);
+            let teacher = loss::sharpened(taught[shard].clone(), centre, temperature);
             let targets = Tensor::from_inner(loss::targets(teacher, count));
             let images = shards[shard].clone();
-            let groups = (crops.of)(images.clone(), count, &self.training_device);
-            let factors = self.factors(&groups, images, moment);
+            let groups = (crops.of)(images.clone(), count, device);
+            let factors = self.factors(&groups, images, moment, device);
             let outputs = student.forward(groups, &factors);
             let temperature = self.recipe.student_temperature;
             loss::cross_entropy(outputs, targets, temperature, count, crops.images)
@@ -176,7 +178,13 @@ impl<'a> Distillation<'a> {
     }
 
     /// Factors of the student's branches for each group of crops.
-    fn factors(&self, groups: &[Tensor<4>], images: Range<usize>, moment: Moment) -> Vec<Factors> {
+    fn factors(
+        &self,
+        groups: &[Tensor<4>],
+        images: Range<usize>,
+        moment: Moment,
+        device: &Device,
+    ) -> Vec<Factors> {
         let Some(drop_path) = &self.drop_path else {
             return Vec::new();
         };
@@ -189,7 +197,7 @@ impl<'a> Distillation<'a> {
             .iter()
             .map(|group| {
                 let rows: Vec<&[f32]> = rows.by_ref().take(group.dims()[0]).collect();
-                drop_path.factors(&rows, &self.training_device)
+                drop_path.factors(&rows, device)
             })
             .collect()
     }
@@ -275,3 +283,6 @@ impl<'a> Distillation<'a> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! the second. The first two crops are the global ones, and only they have
 //! passed through the teacher.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::{DType, Tensor, activation};
 
 /// What the teacher expects: softmax of its centred and sharpened outputs
 /// `[rows, outputs]`; `centre` is `[1, outputs]`, that of the step before.
@@ -46,16 +46,21 @@ pub fn cross_entropy(
     crops: usize,
     images: usize,
 ) -> Tensor<1> {
-    let log_probabilities = activation::log_softmax(student / temperature, 1);
+    let student = student.cast(DType::F32) / temperature;
+    let log_probabilities = activation::log_softmax(student, 1);
     let sum = (targets * log_probabilities).sum();
     sum / -((pairs(crops) * images) as f64)
 }
 
 /// The centre `[1, outputs]` after a batch: an average that moves towards the
-/// mean of the teacher's outputs over all rows of all `shards`.
+/// mean of the teacher's outputs over all rows of all `shards`, on whatever
+/// devices these lie.
 pub fn moved_centre(centre: Tensor<2>, shards: &[Tensor<2>], momentum: f64) -> Tensor<2> {
     let rows: usize = shards.iter().map(|shard| shard.dims()[0]).sum();
-    let sums = shards.iter().map(|shard| shard.clone().sum_dim(0));
+    let device = centre.device();
+    let sums = shards
+        .iter()
+        .map(|shard| shard.clone().sum_dim(0).to_device(&device));
     match sums.reduce(|sum, shard| sum + shard) {
         Some(sum) => centre * momentum + sum / rows as f64 * (1.0 - momentum),
         None => centre,
