@@ -10,7 +10,7 @@ use millsight_trainer::model::mae::masks::Masks;
 use millsight_trainer::model::mae::{Mae, sincos, targets_of};
 use millsight_trainer::model::parameters::{read, shapes, to_vec};
 use millsight_trainer::model::patches;
-use millsight_trainer::optimise::adamw::{AdamW, Decays};
+use millsight_trainer::optimise::adamw::{AdamW, Decays, rate_factor};
 use millsight_trainer::optimise::gradients::Gradients;
 use millsight_trainer::optimise::workers::Workers;
 use millsight_trainer::pretext::mae::rate::{Course, LearningRate};
@@ -298,8 +298,10 @@ fn tables_equal_those_of_the_official_functions() {
                     }
                 }
                 "lr_sched" => check_rates(table),
-                "layer_decay_0.65" => check_fine_tuning(table),
-                other => case.unknown(other),
+                other => match other.strip_prefix("layer_decay_").map(str::parse) {
+                    Some(Ok(decay)) => check_fine_tuning(&case, decay, table),
+                    _ => case.unknown(other),
+                },
             }
         }
     }
@@ -334,11 +336,30 @@ fn check_rates(table: &Value) {
     }
 }
 
-/// Which parameters decay in fine-tuning; layer-wise rates are not offered.
-fn check_fine_tuning(table: &Value) {
-    for (name, group) in table.as_object().unwrap() {
-        let one = name.ends_with(".bias") || name.contains("norm");
-        let decays = Decays::Matrices.applies(name, if one { 1 } else { 2 });
-        assert_eq!(decays, number(&group["weight_decay"]) > 0.0, "{name}");
+/// Rate and weight decay of each parameter in fine-tuning whose learning rate
+/// shrinks from block to block by `decay`.
+fn check_fine_tuning(case: &GoldenCase, decay: f64, table: &Value) {
+    let groups = table.as_object().unwrap();
+    let block = |name: &String| {
+        let (number, _) = name.strip_prefix("blocks.")?.split_once('.')?;
+        number.parse::<usize>().ok()
+    };
+    let blocks = 1 + groups.keys().filter_map(block).max().expect("blocks");
+    for (name, group) in groups {
+        for (figure, expected) in group.as_object().unwrap() {
+            let expected = number(expected);
+            match figure.as_str() {
+                "lr_scale" => {
+                    let got = rate_factor(name, blocks, decay);
+                    assert!((got - expected).abs() < 1e-12, "{name}: {got} {expected}");
+                }
+                "weight_decay" => {
+                    let one = name.ends_with(".bias") || name.contains("norm");
+                    let decays = Decays::Matrices.applies(name, if one { 1 } else { 2 });
+                    assert_eq!(decays, expected > 0.0, "{name}");
+                }
+                other => case.unknown(&format!("{other} of {name}")),
+            }
+        }
     }
 }
