@@ -1,8 +1,6 @@
 //! The masked autoencoder and its training against facebookresearch/mae.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeSet;
-
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use millsight_export::weights::{NamedArray, NamedArrays};
@@ -307,8 +305,10 @@ fn tables_equal_those_of_the_official_functions() {
                     }
                 }
                 "lr_sched" => check_rates(table),
-                "layer_decay_0.65" => check_fine_tuning(table),
-                other => case.unknown(other),
+                other => match other.strip_prefix("layer_decay_").map(str::parse) {
+                    Some(Ok(decay)) => check_fine_tuning(&case, decay, table),
+                    _ => case.unknown(other),
+                },
             }
         }
     }
@@ -343,22 +343,30 @@ fn check_rates(table: &Value) {
     }
 }
 
-/// Which parameters decay in fine-tuning, and by which factor their rates
-/// shrink when each block learns at 0.65 of the rate of the one above it.
-fn check_fine_tuning(table: &Value) {
-    let table = table.as_object().unwrap();
-    let block = |name: &String| Some(name.strip_prefix("blocks.")?.split_once('.')?.0.to_owned());
-    let blocks = table
-        .keys()
-        .filter_map(block)
-        .collect::<BTreeSet<_>>()
-        .len();
-    for (name, group) in table {
-        let factor = rate_factor(name, blocks, 0.65);
-        let expected = number(&group["lr_scale"]);
-        assert!((factor - expected).abs() < 1e-12, "{name}: {factor}");
-        let one = name.ends_with(".bias") || name.contains("norm");
-        let decays = Decays::Matrices.applies(name, if one { 1 } else { 2 });
-        assert_eq!(decays, number(&group["weight_decay"]) > 0.0, "{name}");
+/// Rate and weight decay of each parameter in fine-tuning whose learning rate
+/// shrinks from block to block by `decay`.
+fn check_fine_tuning(case: &GoldenCase, decay: f64, table: &Value) {
+    let groups = table.as_object().unwrap();
+    let block = |name: &String| {
+        let (number, _) = name.strip_prefix("blocks.")?.split_once('.')?;
+        number.parse::<usize>().ok()
+    };
+    let blocks = 1 + groups.keys().filter_map(block).max().expect("blocks");
+    for (name, group) in groups {
+        for (figure, expected) in group.as_object().unwrap() {
+            let expected = number(expected);
+            match figure.as_str() {
+                "lr_scale" => {
+                    let got = rate_factor(name, blocks, decay);
+                    assert!((got - expected).abs() < 1e-12, "{name}: {got} {expected}");
+                }
+                "weight_decay" => {
+                    let one = name.ends_with(".bias") || name.contains("norm");
+                    let decays = Decays::Matrices.applies(name, if one { 1 } else { 2 });
+                    assert_eq!(decays, expected > 0.0, "{name}");
+                }
+                other => case.unknown(&format!("{other} of {name}")),
+            }
+        }
     }
 }
