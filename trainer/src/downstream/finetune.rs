@@ -191,7 +191,7 @@ impl training::Method for Finetune<'_> {
             .map(|(statistics, labels)| (labels.len(), statistics.into_inner().unwrap_or_default()))
             .collect();
         let network = self.optimiser.step(self.network.clone(), gradients, rate);
-        self.network = network.gather(&gathered);
+        self.network = network.gather(&gathered, moment.overall());
         Ok(StepFigures { loss, rate, means })
     }
 

@@ -64,14 +64,15 @@ impl Classifier {
     }
 
     /// Takes the statistics that [`Classifier::forward_training`] gave for the
-    /// shards of a batch, with their numbers of images.
+    /// shards of a batch, with their numbers of images, in the step of the run
+    /// that is counted from 0.
     #[must_use]
-    pub fn gather(self, shards: &[(usize, Vec<Statistics>)]) -> Self {
+    pub fn gather(self, shards: &[(usize, Vec<Statistics>)], step: usize) -> Self {
         match self {
             Self::Vit(network) => Self::Vit(network),
             Self::YoloCls(network) => {
                 let statistics = Statistics::of_batch(shards);
-                Self::YoloCls(network.gather(statistics, yolo_cls::MOMENTUM))
+                Self::YoloCls(network.gather(statistics, yolo_cls::momentum(step)))
             }
         }
     }

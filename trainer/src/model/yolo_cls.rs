@@ -15,9 +15,17 @@ use super::layers::Linear;
 use super::{ModelError, parameters};
 use layers::{C2f, Convolution, Norming, Statistics};
 
-/// Share of the newest batch in the gathered statistics, as in Ultralytics'
-/// models.
-pub const MOMENTUM: f64 = 0.03;
+/// Share of a batch in the gathered statistics, as in Ultralytics' models.
+const MOMENTUM: f64 = 0.03;
+
+/// Share of the batch of a step, counted from 0, in the gathered statistics.
+///
+/// It makes them the mean over all steps at first, so that what they were before
+/// the first weighs nothing: over so many layers, a variance of 1 that has not
+/// quite faded spoils the network of a run of a hundred steps.
+pub fn momentum(step: usize) -> f64 {
+    MOMENTUM.max(1.0 / (step + 1) as f64)
+}
 
 /// The network; the fields are named as Ultralytics' parameters.
 #[derive(Module, Debug)]

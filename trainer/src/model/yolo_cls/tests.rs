@@ -111,3 +111,9 @@ fn one_image_is_normed_with_what_was_gathered() {
     let after = network.gather(statistics, 0.5);
     assert_eq!(parameters::read(&after).unwrap(), before);
 }
+
+#[test]
+fn statistics_are_a_mean_at_first_and_move_on_later() {
+    assert_eq!([0, 1, 3].map(momentum), [1.0, 0.5, 0.25]);
+    assert_eq!([40, 4000].map(momentum), [0.03, 0.03]);
+}
