@@ -277,8 +277,8 @@ fn a_convolutional_network_gives_the_line_its_scores() {
         ("millsight-train", "split tiles/index.csv"),
         (
             "millsight-train",
-            "train tiles/split.csv --out run --arch yolo-cls-n --image-size 96 --epochs 3 \
-             --batch-size 8 --learning-rate 1e-3",
+            "train tiles/split.csv --out run --arch yolo-cls-n --image-size 96 --epochs 4 \
+             --batch-size 16 --learning-rate 3e-4",
         ),
         (
             "millsight-train",
