@@ -6,13 +6,56 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use millsight_tests::engines;
-use programs::{predictions, run, text};
+use programs::{Prediction, predictions, run, text};
 use serde_json::Value;
 
 mod programs;
 
 /// How far the line's scores may be from the trainer's.
 const TOLERANCE: f64 = 1e-3;
+
+/// The runtime gives every tile the class and the scores that the trainer gave,
+/// on each engine.
+fn the_line_repeats(predictions: &HashMap<String, Prediction>, folder: &Path) {
+    // A short training may well choose one class for all tiles, but a network
+    // that gave all of them the same scores would prove nothing.
+    let spread = (0..5).map(|class| {
+        let logits = predictions.values().map(|said| said.logits[class]);
+        let (least, most) = logits.fold((f64::MAX, f64::MIN), |(least, most), logit| {
+            (least.min(logit), most.max(logit))
+        });
+        most - least
+    });
+    let spread = spread.fold(0.0, f64::max);
+    assert!(spread > 10.0 * TOLERANCE, "{spread}");
+    let mut paths: Vec<&String> = predictions.keys().collect();
+    paths.sort();
+    let images: Vec<String> = paths.iter().map(|path| format!("tiles/{path}")).collect();
+    for engine in engines::names() {
+        let mut arguments = vec![
+            "--json",
+            "classify",
+            "--model",
+            "model.onnx",
+            "--engine",
+            engine,
+        ];
+        arguments.extend(images.iter().map(String::as_str));
+        let verdicts = text(run("millsight", folder, &arguments));
+        assert_eq!(verdicts.lines().count(), images.len());
+        for (path, line) in paths.iter().zip(verdicts.lines()) {
+            let verdict: Value = serde_json::from_str(line).unwrap();
+            let prediction = &predictions[*path];
+            assert_eq!(verdict["class"], prediction.class.as_str(), "{path}");
+            let scores = verdict["scores"].as_array().unwrap();
+            assert_eq!(scores.len(), prediction.logits.len());
+            for (score, logit) in scores.iter().zip(&prediction.logits) {
+                let difference = (score.as_f64().unwrap() - logit).abs();
+                assert!(difference < TOLERANCE, "{path}: {difference} on {engine}");
+            }
+        }
+    }
+}
 
 /// The line flags as many tiles as the trainer has counted for the operating
 /// point that travels in the card.
@@ -126,45 +169,7 @@ fn what_the_line_says_equals_what_the_trainer_says() {
 
     let predictions = predictions(&folder.join("predictions.csv"));
     assert!(predictions.len() >= 40, "{} test tiles", predictions.len());
-    // A short training may well choose one class for all tiles, but a network
-    // that gave all of them the same scores would prove nothing.
-    let spread = (0..5).map(|class| {
-        let logits = predictions.values().map(|said| said.logits[class]);
-        let (least, most) = logits.fold((f64::MAX, f64::MIN), |(least, most), logit| {
-            (least.min(logit), most.max(logit))
-        });
-        most - least
-    });
-    let spread = spread.fold(0.0, f64::max);
-    assert!(spread > 10.0 * TOLERANCE, "{spread}");
-    let mut paths: Vec<&String> = predictions.keys().collect();
-    paths.sort();
-    let images: Vec<String> = paths.iter().map(|path| format!("tiles/{path}")).collect();
-    for engine in engines::names() {
-        let mut arguments = vec![
-            "--json",
-            "classify",
-            "--model",
-            "model.onnx",
-            "--engine",
-            engine,
-        ];
-        arguments.extend(images.iter().map(String::as_str));
-        let verdicts = text(run("millsight", folder, &arguments));
-        assert_eq!(verdicts.lines().count(), images.len());
-        for (path, line) in paths.iter().zip(verdicts.lines()) {
-            let verdict: Value = serde_json::from_str(line).unwrap();
-            let prediction = &predictions[*path];
-            assert_eq!(verdict["class"], prediction.class.as_str(), "{path}");
-            let scores = verdict["scores"].as_array().unwrap();
-            assert_eq!(scores.len(), prediction.logits.len());
-            for (score, logit) in scores.iter().zip(&prediction.logits) {
-                let difference = (score.as_f64().unwrap() - logit).abs();
-                assert!(difference < TOLERANCE, "{path}: {difference} on {engine}");
-            }
-        }
-    }
-
+    the_line_repeats(&predictions, folder);
     operating_points_hold_on_the_line(folder);
 
     // The card carries what the trainer measured, and a strip is judged.
@@ -199,4 +204,33 @@ fn what_the_line_says_equals_what_the_trainer_says() {
         let judged = tiles["judged"].as_u64().unwrap() + tiles["background"].as_u64().unwrap();
         assert_eq!(judged, 40, "{tiles}");
     }
+}
+
+/// A convolutional network walks the same way.
+#[test]
+fn a_convolutional_network_gives_the_line_its_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (program, arguments) in [
+        (
+            "millsight",
+            "simulate --tiles 160 --out tiles --shares balanced",
+        ),
+        ("millsight-train", "index tiles"),
+        ("millsight-train", "split tiles/index.csv"),
+        (
+            "millsight-train",
+            "train tiles/split.csv --out run --arch yolo-cls-n --image-size 96 --epochs 4 \
+             --batch-size 16 --learning-rate 3e-4",
+        ),
+        (
+            "millsight-train",
+            "evaluate --run run --split test --predictions predictions.csv",
+        ),
+        ("millsight-train", "export --run run --out model.onnx"),
+    ] {
+        let arguments: Vec<&str> = arguments.split(' ').collect();
+        run(program, folder, &arguments);
+    }
+    the_line_repeats(&predictions(&folder.join("predictions.csv")), folder);
 }

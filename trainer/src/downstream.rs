@@ -8,6 +8,7 @@
 //! * [`class_weights`]: against the imbalance of the classes.
 //! * [`loss`]: weighted cross-entropy and focal loss.
 
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
 use crate::TrainError;
@@ -44,7 +45,7 @@ pub fn train(
     machine: Machine,
     mut observe: impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    config.check()?;
+    check(config)?;
     let _lock = run.lock()?;
     let position = match &config.method {
         Method::Finetune(recipe) => finetune::train(run, config, recipe, machine, &mut observe)?,
@@ -58,6 +59,20 @@ pub fn train(
     };
     describe(run, config, machine)?;
     Ok(position)
+}
+
+/// Refuses settings that are out of range or do not fit one another, before a
+/// folder is made.
+///
+/// # Errors
+/// With the option's name.
+pub fn check(config: &RunConfig) -> Result<(), TrainError> {
+    config.check()?;
+    match &config.method {
+        Method::Finetune(recipe) => finetune::check(config, recipe),
+        Method::Probe(recipe) => probe::check(config, recipe),
+        Method::Mae(_) | Method::Dino(_) => Ok(()),
+    }
 }
 
 /// Writes what the best weights say of the validation part.
@@ -75,21 +90,22 @@ fn describe(run: &RunFolder, config: &RunConfig, machine: Machine) -> Result<(),
     Ok(())
 }
 
-/// Weights that a run begins with: random ones, replaced by those of the
-/// given file as far as they fit. A `resumed` run takes those of its checkpoint
-/// afterwards and does not look at the file.
+/// Weights that a Vision Transformer begins with: random ones, replaced by
+/// those of the given file as far as they fit. A `resumed` run takes those of
+/// its checkpoint afterwards and does not look at the file.
 ///
 /// # Errors
 /// When the sizes do not fit one another, or the file cannot be read or does
 /// not fit.
-pub(crate) fn initial_weights(
+fn initial_weights(
+    network: &VitSpec,
     config: &RunConfig,
     resumed: bool,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<NamedArrays, TrainError> {
-    let mut weights = initial::vit(&config.network, config.layer_scale, config.seed)?;
+    let mut weights = initial::vit(network, config.layer_scale, config.seed)?;
     if !resumed {
-        beginning::adopt(&mut weights, config, |_| {}, observe)?;
+        beginning::adopt(&mut weights, network, config, |_| {}, observe)?;
     }
     Ok(weights)
 }

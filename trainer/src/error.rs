@@ -64,6 +64,15 @@ pub enum TrainError {
         /// The command that it belongs to.
         command: &'static str,
     },
+    /// Something that only a Vision Transformer can do.
+    #[error(
+        "{option} needs a Vision Transformer, which yolo-cls-n is not; leave it out, or take \
+         --arch vit"
+    )]
+    NeedsVit {
+        /// The option.
+        option: &'static str,
+    },
     /// A share of removed patches that leaves none, or removes none.
     #[error(
         "--mask-ratio {ratio} leaves {visible} of {patches} patches visible; \

@@ -18,7 +18,7 @@ use crate::TrainError;
 use crate::data::table::{Split, Table};
 use crate::data::tiles::{TileForm, Tiles};
 use crate::machine::Machine;
-use crate::model::vit::Vit;
+use crate::model::classifier::Classifier;
 use crate::trained::Trained;
 use metrics::{Confusion, most_probable};
 use predict::Means;
@@ -87,7 +87,7 @@ pub fn evaluate(
     )?;
     begin(tiles.len());
     let device = machine.device.open()?;
-    let network = Vit::from_weights(&config.network, &trained.weights, &device)?;
+    let network = Classifier::from_weights(&config.network, &trained.weights, &device)?;
     let all: Vec<usize> = (0..tiles.len()).collect();
     let means = Means {
         device: &device,
@@ -100,7 +100,8 @@ pub fn evaluate(
         },
         batch_size: BATCH,
     };
-    let logits = predict::logits(&network, &tiles, &all, &config.preprocessing, means, seen)?;
+    let forward = |images| network.forward(images);
+    let logits = predict::logits(forward, &tiles, &all, &config.preprocessing, means, seen)?;
     let classes = config.classes.len();
     let predicted = most_probable(&logits, classes);
     let confusion = Confusion::of(classes, &tiles.labels, &predicted);

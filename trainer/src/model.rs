@@ -1,7 +1,10 @@
-//! Networks in burn, with the parameter names of timm.
+//! Networks in burn: Vision Transformers with the parameter names of timm, and
+//! a convolutional network with those of Ultralytics.
 //!
+//! * [`network`]: which network, with its sizes.
+//! * [`classifier`]: a classifier of either architecture.
 //! * [`presets`]: sizes of Vision Transformers under their customary names.
-//! * [`vit`]: the network.
+//! * [`vit`]: the Vision Transformer.
 //! * [`layers`]: its parts.
 //! * [`patches`]: images <-> the pixels of their patches.
 //! * [`mae`]: the masked autoencoder around it.
@@ -10,14 +13,16 @@
 //! * [`drop_path`]: stochastic depth.
 //! * [`initial`]: weights to start from.
 //! * [`precision`]: the number format in which a network learns.
-//! * [`yolo_cls`]: a convolutional network to compare with.
+//! * [`yolo_cls`]: the convolutional network, to compare with.
 //! * [`pixels`]: prepared tiles -> normalised input, on the device.
 
+pub mod classifier;
 pub mod dino;
 pub mod drop_path;
 pub mod initial;
 pub mod layers;
 pub mod mae;
+pub mod network;
 pub mod parameters;
 pub mod patches;
 pub mod pixels;

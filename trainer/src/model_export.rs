@@ -7,7 +7,7 @@ use millsight_export::card::{
 };
 use millsight_export::engine::{self, EngineRequest};
 use millsight_export::graph::{INPUT, OUTPUT};
-use millsight_export::graph::{InputForm, vit_classifier};
+use millsight_export::graph::{InputForm, vit_classifier, yolo_classifier};
 use millsight_export::model_file::ModelFile;
 use millsight_export::preprocess::{Preprocessor, load_image};
 use millsight_export::verify::{self, Reference, ReferenceInput};
@@ -22,15 +22,15 @@ use crate::evaluate::operating_point::OperatingReport;
 use crate::evaluate::predict::{self, Means};
 use crate::evaluate::report::Report;
 use crate::machine::Machine;
-use crate::model::vit::Vit;
+use crate::model::classifier::Classifier;
+use crate::model::network::Network;
 use crate::trained::Trained;
 
 /// What the model file takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
     /// Raw grey levels, `u8` `[N, 1, height, width]`; replication to three
-    /// channels, scaling and normalisation are folded into the patch
-    /// embedding.
+    /// channels, scaling and normalisation are part of the graph.
     Folded,
     /// Normalised values, `f32` `[N, 3, height, width]`.
     Normalised,
@@ -86,8 +86,11 @@ pub fn export(
         },
         Form::Normalised => InputForm::Normalised,
     };
-    let graph = vit_classifier(&config.network, &trained.weights, form)
-        .map_err(crate::model::ModelError::from)?;
+    let graph = match &config.network {
+        Network::Vit(spec) => vit_classifier(spec, &trained.weights, form),
+        Network::YoloCls(spec) => yolo_classifier(spec, &trained.weights, form),
+    };
+    let graph = graph.map_err(crate::model::ModelError::from)?;
     let model = ModelFile::from_graph(graph, card)?;
     let reference = reference(trained, settings, &model.card, machine)?;
     let mut started = engine::start(&model, &settings.engine, 1)?;
@@ -141,6 +144,7 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
     });
     let mut thresholds = operating.map_or_else(BTreeMap::new, |report| report.thresholds.clone());
     thresholds.extend(settings.thresholds.clone());
+    let [height, width] = config.network.image_size();
     let (channels, element) = match settings.form {
         Form::Folded => (1, ElementType::U8),
         Form::Normalised => (3, ElementType::F32),
@@ -148,12 +152,12 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
     Ok(ModelCard {
         schema: ModelCard::SCHEMA,
         name: settings.name.clone(),
-        architecture: "vit".into(),
+        architecture: config.network.architecture().into(),
         classes: config.classes.clone(),
         input: InputSpec {
             name: INPUT.into(),
-            width: config.network.image_width,
-            height: config.network.image_height,
+            width,
+            height,
             channels,
             element,
         },
@@ -208,7 +212,7 @@ fn reference(
         &settings.source.table,
     )?;
     let device = machine.device.open()?;
-    let network = Vit::from_weights(&config.network, &trained.weights, &device)?;
+    let network = Classifier::from_weights(&config.network, &trained.weights, &device)?;
     let means = Means {
         device: &device,
         workers: &machine.compute()?,
@@ -217,7 +221,8 @@ fn reference(
         batch_size: samples,
     };
     let all: Vec<usize> = (0..samples).collect();
-    let logits = predict::logits(&network, &tiles, &all, &config.preprocessing, means, |_| {})?;
+    let forward = |images| network.forward(images);
+    let logits = predict::logits(forward, &tiles, &all, &config.preprocessing, means, |_| {})?;
     Ok(Reference {
         input: input(&tiles, card)?,
         logits,

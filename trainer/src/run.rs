@@ -7,7 +7,7 @@
 //! | `metrics.csv` | the same figures as a table |
 //! | `events.out.tfevents.*` | figures of steps and epochs for TensorBoard |
 //! | `last.safetensors` | the checkpoint from which the run goes on |
-//! | `best.safetensors` | a classifier's weights of the best epoch, with timm's names |
+//! | `best.safetensors` | a classifier's weights of the best epoch, with timm's names (yolo-cls-n: Ultralytics') |
 //! | `backbone.safetensors` | a pretrained backbone after the last epoch, with timm's names |
 //! | `pictures/epoch-NNNN.png` | tiles, what a masked autoencoder sees of them, and what it fills in |
 //! | `evaluation-PART.json` | the [`Report`](crate::evaluate::report::Report) of `evaluate` |

@@ -19,7 +19,7 @@ const CHECKSUM: &str = "millsight.sha256";
 pub struct Trained {
     /// How the network was trained.
     pub config: RunConfig,
-    /// Its weights, with timm's names.
+    /// Its weights, with timm's or, of yolo-cls-n, Ultralytics' names.
     pub weights: NamedArrays,
     /// SHA-256 of the file in hexadecimal.
     pub sha256: String,

@@ -106,7 +106,7 @@ pub trait Method {
     /// When something is missing or of another shape.
     fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError>;
 
-    /// The weights that the run is for, with timm's names.
+    /// The weights that the run is for, with timm's or Ultralytics' names.
     ///
     /// # Errors
     /// When the device does not give them.

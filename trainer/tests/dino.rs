@@ -6,7 +6,6 @@ mod tiles;
 
 use std::path::Path;
 
-use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 use millsight_trainer::downstream;
 use millsight_trainer::model::dino::HeadSpec;
@@ -20,12 +19,9 @@ use millsight_trainer::training::Event;
 use runs::{data, machine, pretrained as run};
 
 fn config(data: &Path, epochs: usize) -> RunConfig {
-    let config = runs::config(data, epochs);
+    let mut config = runs::config(data, epochs);
+    runs::vit(&mut config).layer_scale = false;
     RunConfig {
-        network: VitSpec {
-            layer_scale: false,
-            ..config.network
-        },
         optimiser: dino::optimiser(0.04),
         method: Method::Dino(DinoConfig {
             local_crops: 2,

@@ -15,6 +15,10 @@ const SMALL: &str = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --
                      --batch-size 2 --epochs 3 --learning-rate 1e-3 --augment flips,brightness \
                      --seed 4 --checkpoint-steps 1";
 
+/// The same of the convolutional network.
+const CONVOLUTIONAL: &str = "--arch yolo-cls-n --image-size 32 --batch-size 16 --epochs 3 \
+                             --augment flips --seed 4 --checkpoint-steps 1";
+
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millsight-train"));
     command.args(arguments);
@@ -26,10 +30,16 @@ fn text(path: &Path) -> &str {
 }
 
 fn trained(table: &Path, run: &Path, options: &str) -> Command {
-    let mut command = program(&["train", text(table), "--out", text(run)]);
+    let mut command = new_run(table, run, "");
     let small: Vec<&str> = SMALL.split_whitespace().collect();
     let changed = |option: &&[&str]| !options.split_whitespace().any(|other| other == option[0]);
     command.args(small.chunks(2).filter(changed).flatten());
+    command.args(options.split_whitespace());
+    command
+}
+
+fn new_run(table: &Path, run: &Path, options: &str) -> Command {
+    let mut command = program(&["train", text(table), "--out", text(run)]);
     command.args(options.split_whitespace());
     command
 }
@@ -57,7 +67,11 @@ fn position(run: &Path) -> Option<Position> {
 
 /// Begins a run and kills it in the middle of its second epoch.
 fn killed(table: &Path, run: &Path) {
-    let mut child = trained(table, run, "").spawn().unwrap();
+    kill(trained(table, run, ""), run);
+}
+
+fn kill(mut command: Command, run: &Path) {
+    let mut child = command.spawn().unwrap();
     let middle = |position: &Position| position.epochs == 1 && position.steps >= 3;
     while !position(run).as_ref().is_some_and(middle) {
         assert!(child.try_wait().unwrap().is_none(), "the run has ended");
@@ -85,11 +99,20 @@ fn data() -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn a_killed_run_goes_on_with_the_losses_of_one_that_was_not() {
+    goes_on_after_a_kill(SMALL);
+}
+
+#[test]
+fn a_killed_run_of_the_convolutional_network_goes_on_as_well() {
+    goes_on_after_a_kill(CONVOLUTIONAL);
+}
+
+fn goes_on_after_a_kill(options: &str) {
     let (_data, table) = data();
     let out = tempfile::tempdir().unwrap();
     let (whole, stopped) = (out.path().join("whole"), out.path().join("stopped"));
-    succeed(&mut trained(&table, &whole, ""));
-    killed(&table, &stopped);
+    succeed(&mut new_run(&table, &whole, options));
+    kill(new_run(&table, &stopped, options), &stopped);
     succeed(&mut program(&[
         "train",
         "--resume",
@@ -322,6 +345,6 @@ fn options_that_contradict_one_another_are_refused_with_the_reason() {
     ] {
         let said = complaint(&mut trained(&table, &run, options));
         assert!(said.contains(reason), "{options}: {said}");
-        std::fs::remove_dir_all(&run).ok();
+        assert!(!run.exists(), "{options}");
     }
 }

@@ -6,7 +6,6 @@ mod tiles;
 
 use std::path::Path;
 
-use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::downstream;
@@ -22,12 +21,9 @@ use millsight_trainer::run::log::EpochRecord;
 use runs::{data, machine, pretrained as run};
 
 fn config(data: &Path, epochs: usize) -> RunConfig {
-    let config = runs::config(data, epochs);
+    let mut config = runs::config(data, epochs);
+    runs::vit(&mut config).layer_scale = false;
     RunConfig {
-        network: VitSpec {
-            layer_scale: false,
-            ..config.network
-        },
         optimiser: mae::optimiser(0.05),
         method: Method::Mae(MaeConfig {
             decoder: DecoderSpec {

@@ -190,7 +190,8 @@ fn lower_layers_learn_more_slowly_with_layer_decay() {
     config.optimiser.weight_decay = 0.0;
     let moved = |name: &str, config: &RunConfig| {
         let run = run(&out.path().join(name), config, 1);
-        let before = millsight_trainer::model::initial::vit(&config.network, 1.0, config.seed);
+        let spec = config.network.vit("this test").unwrap();
+        let before = millsight_trainer::model::initial::vit(spec, 1.0, config.seed);
         let (before, after) = (before.unwrap(), NamedArrays::load(&run.best()).unwrap());
         ["patch_embed.proj.weight", "norm.bias"].map(|name| {
             let pairs = before.require(name).unwrap().data.iter();

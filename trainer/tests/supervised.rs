@@ -16,7 +16,7 @@ use millsight_trainer::run::config::RunConfig;
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::run::log::EpochRecord;
 use millsight_trainer::training::Event;
-use runs::{config, machine, recipe};
+use runs::{config, machine, recipe, vit};
 
 fn losses(log: &[EpochRecord]) -> Vec<(f64, f64)> {
     log.iter()
@@ -183,7 +183,7 @@ fn errors_name_what_is_wrong() {
 
     let mut absent = good.clone();
     absent.classes.push("rust".into());
-    absent.network.classes = 4;
+    vit(&mut absent).classes = 4;
     let message = fails("absent", &absent);
     assert!(
         message.contains("no tile of the class \"rust\""),
@@ -211,7 +211,7 @@ fn weights_that_are_no_numbers_never_replace_a_checkpoint() {
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 1);
     config.classes = vec!["no_defect".into(), "cracks".into()];
-    config.network.classes = 2;
+    vit(&mut config).classes = 2;
     let run = run(&out.path().join("run"), &config, machine(1));
     let before = std::fs::read(run.last()).unwrap();
     // One step an epoch: its own loss is still a number, what it leaves is not.
@@ -257,7 +257,7 @@ fn one_class_is_not_enough() {
     let out = tempfile::tempdir().unwrap();
     let mut config = config(data.path(), 1);
     config.classes = vec!["cracks".into(), "no_defect".into()];
-    config.network.classes = 2;
+    vit(&mut config).classes = 2;
     let run = RunFolder::create(&out.path().join("run"), &config).unwrap();
     let message = train(&run, &config, machine(1), |_| {})
         .unwrap_err()

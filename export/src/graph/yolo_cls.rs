@@ -137,6 +137,14 @@ impl YoloClsSpec {
         all
     }
 
+    /// Those of [`YoloClsSpec::parameters`] that are learnt: all but the
+    /// statistics.
+    pub fn learnt(&self) -> Vec<(String, Vec<usize>)> {
+        let mut all = self.parameters();
+        all.retain(|(name, _)| !name.contains(".running_"));
+        all
+    }
+
     /// Checks that the sizes go together.
     ///
     /// # Errors

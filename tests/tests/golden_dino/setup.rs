@@ -4,10 +4,12 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Tensor};
 use millsight_export::card::Preprocessing;
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::{NamedArray, NamedArrays};
 use millsight_tests::golden::GoldenCase;
 use millsight_trainer::data::tiles::Colour;
 use millsight_trainer::model::dino::DinoNetwork;
+use millsight_trainer::model::network::Network;
 use millsight_trainer::model::parameters;
 use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
@@ -92,7 +94,7 @@ impl Setup {
             ..DinoConfig::official(side, size("patch"))
         };
         let config = RunConfig {
-            network,
+            network: Network::Vit(network),
             layer_scale: 1.0,
             classes: Vec::new(),
             colour: Colour::Grey,
@@ -132,6 +134,10 @@ impl Setup {
         }
     }
 
+    fn spec(&self) -> &VitSpec {
+        self.config.network.vit("DINO").unwrap()
+    }
+
     pub fn moment(&self, iteration: usize) -> Moment {
         Moment {
             epoch: iteration / self.steps_per_epoch,
@@ -145,8 +151,8 @@ impl Setup {
         let (config, recipe) = (&self.config, self.recipe());
         let student = section(&self.weights, "student.");
         let device = Device::flex();
-        let mut learner =
-            Distillation::new(config, recipe, self.steps_per_epoch, &student, device).unwrap();
+        let (spec, steps) = (self.spec(), self.steps_per_epoch);
+        let mut learner = Distillation::new(config, spec, recipe, steps, &student, device).unwrap();
         let mut state = learner.save().unwrap();
         for (name, array) in self.weights.iter() {
             let (shape, data) = (array.shape.clone(), array.data.clone());
@@ -161,7 +167,7 @@ impl Setup {
     pub fn network(&self, prefix: &str) -> DinoNetwork {
         let weights = section(&self.weights, prefix);
         let head = &self.recipe().head;
-        DinoNetwork::from_weights(&self.config.network, head, &weights, &Device::flex()).unwrap()
+        DinoNetwork::from_weights(self.spec(), head, &weights, &Device::flex()).unwrap()
     }
 
     /// The crops of an iteration: its rows are those of the first one, rolled.

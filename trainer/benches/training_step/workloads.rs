@@ -10,6 +10,7 @@ use millsight_trainer::downstream::loss::{self, Reduction};
 use millsight_trainer::model::dino::{HeadSpec, initial_head};
 use millsight_trainer::model::mae::masks::Masks;
 use millsight_trainer::model::mae::{DecoderSpec, Mae, MaeSpec};
+use millsight_trainer::model::network::Network;
 use millsight_trainer::model::precision::Precision;
 use millsight_trainer::model::presets::Preset;
 use millsight_trainer::model::vit::Vit;
@@ -148,7 +149,7 @@ fn dino(threads: usize) -> Result<Step, Box<dyn Error>> {
     let backbone = model::initial::vit(&network.backbone(), 1.0, 0)?;
     add_section(&mut weights, "backbone.", backbone)?;
     let config = RunConfig {
-        network,
+        network: Network::Vit(network.clone()),
         layer_scale: 1.0,
         classes: Vec::new(),
         colour: Colour::Grey,
@@ -170,7 +171,8 @@ fn dino(threads: usize) -> Result<Step, Box<dyn Error>> {
     let small = recipe.local_size;
     // They live as long as the process.
     let (config, recipe) = (Box::leak(Box::new(config)), Box::leak(Box::new(recipe)));
-    let mut learner = Distillation::new(config, recipe, 100, &weights, Device::flex())?;
+    let network = Box::leak(Box::new(network));
+    let mut learner = Distillation::new(config, network, recipe, 100, &weights, Device::flex())?;
     let workers = Workers::new(threads)?;
     let crops: Vec<(usize, Vec<u8>)> = [SIZE, SIZE, small, small, small, small]
         .map(|size| (size, levels(BATCH, size)))

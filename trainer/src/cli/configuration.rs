@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result};
-use millsight_export::graph::{Pooling, VitSpec};
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::TileForm;
+use millsight_trainer::model::network::Network;
 use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::provenance;
@@ -19,7 +19,6 @@ pub struct Asked<'a> {
     pub table: &'a Path,
     pub data_root: &'a Option<PathBuf>,
     pub network: &'a NetworkArgs,
-    pub pooling: Option<Pooling>,
     pub init: Option<&'a Path>,
     pub epochs: usize,
     pub batch_size: usize,
@@ -30,22 +29,19 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The configuration; `method` is told the network's sizes and the table.
+    /// The configuration; `learnt` says which network learns what, from the
+    /// table and the weights that it begins with.
     pub fn config(
         self,
-        method: impl FnOnce(&VitSpec, &Table) -> Result<Method>,
+        learnt: impl FnOnce(&Table, Option<&Backbone>) -> Result<(Network, Method)>,
     ) -> Result<RunConfig> {
         let table = Table::read(self.table).into_diagnostic()?;
-        let classes = table.classes();
         let init = self
             .init
             .map(Backbone::open)
             .transpose()
             .into_diagnostic()?;
-        let network = self
-            .network
-            .spec(classes.len(), self.pooling, init.as_ref())?;
-        let method = method(&network, &table)?;
+        let (network, method) = learnt(&table, init.as_ref())?;
         let root = super::absolute_data_root(self.data_root, self.table)?;
         let colour = self.network.colour(&table);
         let form = TileForm::of(&network, colour);
@@ -53,7 +49,7 @@ impl Asked<'_> {
             network,
             layer_scale: self.network.layer_scale(),
             colour,
-            classes,
+            classes: table.classes(),
             preprocessing: self.network.preprocessing(&table, &root, form)?,
             table: super::absolute(self.table)?,
             table_sha256: table.sha256,

@@ -5,6 +5,9 @@ use miette::{IntoDiagnostic, Result};
 use millsight_trainer::device::DeviceChoice;
 use millsight_trainer::machine::Machine;
 
+/// Tiles that a processor best computes at a time, of a Vision Transformer.
+pub const SHARD_SIZE: usize = 4;
+
 /// What to compute with. Workers and cache decide the time alone; another
 /// device also rounds in other places.
 #[derive(Debug, Args)]
@@ -33,12 +36,12 @@ impl MachineArgs {
         }
     }
 
-    /// Tiles that are computed at a time: those `given`, else what is best on
-    /// this machine.
-    pub fn shard_size(&self, given: Option<usize>, batch_size: usize) -> usize {
+    /// Tiles that are computed at a time: those `given`, else `best` where the
+    /// device wants shards, and the whole batch elsewhere.
+    pub fn shard_size(&self, given: Option<usize>, best: usize, batch_size: usize) -> usize {
         match given {
             Some(given) => given,
-            None if self.device.wants_shards() => 4,
+            None if self.device.wants_shards() => best,
             None => batch_size.div_ceil(self.device.count()).max(1),
         }
     }

@@ -5,12 +5,24 @@ use std::path::Path;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::card::{InputSpec, Preprocessing};
-use millsight_export::graph::{Pooling, VitSpec};
+use millsight_export::graph::yolo_cls::STRIDE;
+use millsight_export::graph::{Pooling, VitSpec, YoloClsSpec};
 use millsight_trainer::data::statistics;
 use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::data::tiles::{Colour, TileForm, Tiles};
 use millsight_trainer::model::presets::Preset;
 use millsight_trainer::weights::backbone::Backbone;
+
+/// Which kind of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Architecture {
+    /// A Vision Transformer.
+    Vit,
+    /// A convolutional network in the manner of YOLOv8-cls, size n, with 1.4
+    /// million parameters: to compare with. It begins with random weights, and
+    /// its image size is a multiple of 32.
+    YoloClsN,
+}
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
@@ -60,8 +72,42 @@ enum Normalisation {
 }
 
 impl NetworkArgs {
-    /// The network that is asked for; with `init` one that can begin with it.
-    pub fn spec(
+    /// The convolutional network that is asked for.
+    pub fn yolo_cls(&self, classes: usize) -> Result<YoloClsSpec> {
+        let side = self.image_size.unwrap_or(224);
+        if side == 0 || !side.is_multiple_of(STRIDE) {
+            miette::bail!(
+                "--image-size {side} is no multiple of {STRIDE}, as yolo-cls-n needs it: it \
+                 halves the image five times"
+            );
+        }
+        largest(side)?;
+        Ok(YoloClsSpec {
+            image_height: side,
+            image_width: side,
+            classes,
+        })
+    }
+
+    /// The first option that is given and means something to a Vision
+    /// Transformer alone.
+    pub fn of_vit_alone(&self) -> Option<&'static str> {
+        let options = [
+            ("--preset", self.preset.is_some()),
+            ("--patch", self.patch.is_some()),
+            ("--width", self.width.is_some()),
+            ("--depth", self.depth.is_some()),
+            ("--heads", self.heads.is_some()),
+            ("--mlp-ratio", self.mlp_ratio.is_some()),
+            ("--layer-scale", self.layer_scale.is_some()),
+        ];
+        let given = options.into_iter().find(|(_, given)| *given);
+        given.map(|(option, _)| option)
+    }
+
+    /// The Vision Transformer that is asked for; with `init` one that can begin
+    /// with it.
+    pub fn vit(
         &self,
         classes: usize,
         pooling: Option<Pooling>,
@@ -102,13 +148,7 @@ impl NetworkArgs {
             }
         }
         spec.check().into_diagnostic()?;
-        if spec.image_height > InputSpec::LARGEST_SIDE {
-            miette::bail!(
-                "--image-size {} is more than a model file may take: {} at most",
-                spec.image_height,
-                InputSpec::LARGEST_SIDE
-            );
-        }
+        largest(spec.image_height)?;
         Ok(spec)
     }
 
@@ -143,4 +183,15 @@ impl NetworkArgs {
             ..imagenet
         })
     }
+}
+
+/// Refuses images that are larger than a model file may take.
+fn largest(side: usize) -> Result<()> {
+    if side > InputSpec::LARGEST_SIDE {
+        miette::bail!(
+            "--image-size {side} is more than a model file may take: {} at most",
+            InputSpec::LARGEST_SIDE
+        );
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use millsight_export::output;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::data::augment::words::{self, Word};
 use millsight_trainer::machine::Machine;
+use millsight_trainer::model::network::Network;
 use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::pretext;
@@ -22,7 +23,7 @@ use serde_json::json;
 
 use super::configuration::Asked;
 use super::listed::Listed;
-use super::machine::MachineArgs;
+use super::machine::{MachineArgs, SHARD_SIZE};
 use super::network::NetworkArgs;
 use super::progress::TrainingProgress;
 
@@ -192,16 +193,22 @@ impl RunArgs {
             table: &self.table,
             data_root: &self.data_root,
             network: &self.network,
-            pooling: Some(Pooling::ClassToken),
             init: training.init.as_deref(),
             epochs: training.epochs.unwrap_or(recipe.epochs),
             batch_size,
             optimiser: recipe.optimiser,
             seed: training.seed,
-            shard_size: self.machine.shard_size(training.shard_size, batch_size),
+            shard_size: self
+                .machine
+                .shard_size(training.shard_size, SHARD_SIZE, batch_size),
             precision: training.precision,
         };
-        let config = asked.config(|network, _| Ok(method(network)))?;
+        let config = asked.config(|table, init| {
+            let (classes, pooling) = (table.classes().len(), Some(Pooling::ClassToken));
+            let network = self.network.vit(classes, pooling, init)?;
+            let method = method(&network);
+            Ok((Network::Vit(network), method))
+        })?;
         pretext::check(&config).into_diagnostic()?;
         Ok(config)
     }

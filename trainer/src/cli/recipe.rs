@@ -17,6 +17,8 @@ use millsight_trainer::run::config::{
 };
 
 use super::listed::Listed;
+use super::machine::{MachineArgs, SHARD_SIZE};
+use super::network::Architecture;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
@@ -24,6 +26,9 @@ pub struct RecipeArgs {
     /// Change all weights, or learn only a linear layer on frozen ones.
     #[arg(long, default_value = "finetune")]
     protocol: Protocol,
+    /// The network's architecture.
+    #[arg(long, default_value = "vit", help_heading = "Network")]
+    pub arch: Architecture,
     /// Pool the mean of the patch tokens instead of the class token.
     #[arg(long, help_heading = "Network")]
     pub mean_pooling: bool,
@@ -108,10 +113,11 @@ pub struct RecipeArgs {
     pub seed: u64,
     /// Tiles that are computed at a time; the gradients of a batch accumulate
     /// over its shards. Small shards stay in the processor's cache, and shards
-    /// bound the memory of a GPU [default: 4, on GPUs the batch divided among
-    /// them].
+    /// bound the memory of a GPU. The batch norms of yolo-cls-n work with the
+    /// mean and the variance of a shard [default: 4, of yolo-cls-n half the
+    /// batch, on GPUs the batch divided among them].
     #[arg(long, value_name = "TILES")]
-    pub shard_size: Option<usize>,
+    shard_size: Option<usize>,
     /// Number format in which the network learns, `f32` or on a GPU `bf16`. Weights
     /// and their moments are kept in `f32`, and validation is computed in it.
     #[arg(
@@ -148,6 +154,29 @@ impl RecipeArgs {
             layer_decay: self.layer_decay,
             ..AdamWConfig::default()
         }
+    }
+
+    /// Tiles that are computed at a time.
+    pub fn shard_size(&self, machine: &MachineArgs) -> usize {
+        let best = match self.arch {
+            Architecture::Vit => SHARD_SIZE,
+            Architecture::YoloClsN => self.batch_size.div_ceil(2).max(2),
+        };
+        machine.shard_size(self.shard_size, best, self.batch_size)
+    }
+
+    /// The first option that is given and means something to a Vision
+    /// Transformer alone.
+    pub fn of_vit_alone(&self) -> Option<&'static str> {
+        let options = [
+            ("--init", self.init.is_some()),
+            ("--mean-pooling", self.mean_pooling),
+            ("--protocol probe", self.protocol == Protocol::Probe),
+            ("--layer-decay", self.layer_decay.is_some()),
+            ("--drop-path", self.drop_path > 0.0),
+        ];
+        let given = options.into_iter().find(|(_, given)| *given);
+        given.map(|(option, _)| option)
     }
 
     /// What is learnt from the tiles of a table, and how.

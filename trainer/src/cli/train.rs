@@ -7,27 +7,30 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::NO_DEFECT;
 use millsight_export::graph::Pooling;
 use millsight_export::output;
+use millsight_trainer::TrainError;
 use millsight_trainer::downstream;
 use millsight_trainer::machine::Machine;
+use millsight_trainer::model::network::Network;
 use millsight_trainer::run::config::RunConfig;
 use millsight_trainer::run::folder::RunFolder;
 use serde_json::json;
 
 use super::configuration::{Asked, elements};
 use super::machine::MachineArgs;
-use super::network::NetworkArgs;
+use super::network::{Architecture, NetworkArgs};
 use super::progress::TrainingProgress;
 use super::recipe::RecipeArgs;
 
-/// Train a Vision Transformer on labelled tiles.
+/// Train a classifier on labelled tiles.
 ///
 /// TABLE is what `millsight-train split` wrote. The run becomes a folder: its
 /// complete configuration (config.json), one line for each epoch (log.jsonl),
 /// the checkpoint from which an interrupted run goes on (last.safetensors) and
 /// the weights of the epoch with the best balanced accuracy on the validation
-/// part (best.safetensors, with timm's names). At the end it says what these
-/// make of each validation tile (predictions.csv), and which they take for
-/// another class (misclassified.csv, and misclassified.png to look at).
+/// part (best.safetensors, with timm's names, or Ultralytics' of yolo-cls-n).
+/// At the end it says what these make of each validation tile
+/// (predictions.csv), and which they take for another class
+/// (misclassified.csv, and misclassified.png to look at).
 ///
 /// Fine-tuning changes all weights. Probing keeps them and learns only a
 /// linear layer, from features that are computed once: it shows what the
@@ -49,6 +52,8 @@ Examples:
     --init runs/first/best.safetensors --learning-rate 5e-5
   millsight-train train steel/split.csv --out runs/dinov2 \\
     --init dinov2_vits14.safetensors --normalisation imagenet
+  millsight-train train steel/split.csv --out runs/convolutional \\
+    --arch yolo-cls-n --learning-rate 1e-3 --augment flips
   millsight-train train --resume runs/first")]
 pub struct TrainArgs {
     /// Table with the columns path, label and split.
@@ -112,7 +117,7 @@ impl TrainArgs {
             // clap does not let this through.
             _ => miette::bail!("a table and --out are needed, or --resume"),
         };
-        let parameters = elements(config.network.parameters());
+        let parameters = elements(config.network.learnt());
         eprintln!(
             "run {}: {parameters} parameters, classes {}",
             run.path().display(),
@@ -149,29 +154,42 @@ impl TrainArgs {
 
     fn config(&self, path: &Path) -> Result<RunConfig> {
         let recipe = &self.recipe;
+        if recipe.arch != Architecture::Vit {
+            let options = [self.network.of_vit_alone(), recipe.of_vit_alone()];
+            if let Some(option) = options.into_iter().flatten().next() {
+                return Err(TrainError::NeedsVit { option }).into_diagnostic();
+            }
+        }
         let asked = Asked {
             table: path,
             data_root: &self.data_root,
             network: &self.network,
-            pooling: recipe.mean_pooling.then_some(Pooling::Mean),
             init: recipe.init.as_deref(),
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
             optimiser: recipe.optimiser(),
             seed: recipe.seed,
-            shard_size: self
-                .machine
-                .shard_size(recipe.shard_size, recipe.batch_size),
+            shard_size: recipe.shard_size(&self.machine),
             precision: recipe.precision,
         };
-        asked.config(|_, table| {
+        let config = asked.config(|table, init| {
             if !table.classes().iter().any(|class| class == NO_DEFECT) {
                 eprintln!(
                     "there is no class {NO_DEFECT}: this network can be evaluated, \
                      but not exported for the line"
                 );
             }
-            recipe.method(table)
-        })
+            let classes = table.classes().len();
+            let network = match recipe.arch {
+                Architecture::Vit => {
+                    let pooling = recipe.mean_pooling.then_some(Pooling::Mean);
+                    Network::Vit(self.network.vit(classes, pooling, init)?)
+                }
+                Architecture::YoloClsN => Network::YoloCls(self.network.yolo_cls(classes)?),
+            };
+            Ok((network, recipe.method(table)?))
+        })?;
+        downstream::check(&config).into_diagnostic()?;
+        Ok(config)
     }
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use millsight_export::card::{ElementType, InputSpec, Preprocessing};
-use millsight_export::graph::VitSpec;
 use millsight_export::preprocess::{Preprocessor, load_image};
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::table::Row;
+use crate::model::network::Network;
 
 /// How many channels a prepared tile has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -52,10 +52,10 @@ pub struct TileForm {
 }
 
 impl TileForm {
-    /// The form that a network of these sizes takes.
-    pub fn of(network: &VitSpec, colour: Colour) -> Self {
+    /// The form that a network takes.
+    pub fn of(network: &Network, colour: Colour) -> Self {
         Self {
-            size: [network.image_height, network.image_width],
+            size: network.image_size(),
             colour,
         }
     }

@@ -38,21 +38,22 @@ impl Features {
     pub fn of(
         run: &RunFolder,
         config: &RunConfig,
+        network: &VitSpec,
         weights: &NamedArrays,
         tiles: &Labelled,
         machine: Machine,
         observe: &mut impl FnMut(Event<'_>),
     ) -> Result<Self, TrainError> {
         let key = key(config, weights, tiles)?;
-        if let Some(features) = Self::load(run, &key, config.network.width, tiles) {
+        if let Some(features) = Self::load(run, &key, network.width, tiles) {
             return Ok(features);
         }
         let device = machine.device.open()?;
         let spec = VitSpec {
             classes: 0,
-            ..config.network.clone()
+            ..network.clone()
         };
-        let network = Vit::from_weights(&spec, weights, &device)?;
+        let backbone = Vit::from_weights(&spec, weights, &device)?;
         let means = Means {
             device: &device,
             workers: &machine.compute()?,
@@ -66,7 +67,7 @@ impl Features {
         let mut compute = |tiles: &Tiles| {
             let all: Vec<usize> = (0..tiles.len()).collect();
             predict::logits(
-                &network,
+                |images| backbone.forward(images),
                 tiles,
                 &all,
                 &config.preprocessing,
@@ -81,7 +82,7 @@ impl Features {
             train: compute(&tiles.train)?,
             val: compute(&tiles.val)?,
         };
-        features.save(run, key, config.network.width)?;
+        features.save(run, key, network.width)?;
         Ok(features)
     }
 

@@ -1,6 +1,7 @@
 //! A whole network learns the classes of labelled tiles.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -12,9 +13,11 @@ use crate::TrainError;
 use crate::data::batches::{Batch, View};
 use crate::evaluate::predict::{self, Means};
 use crate::machine::Machine;
+use crate::model::classifier::Classifier;
 use crate::model::drop_path::DropPath;
-use crate::model::vit::Vit;
-use crate::model::{parameters, pixels};
+use crate::model::network::Network;
+use crate::model::yolo_cls::layers::Statistics;
+use crate::model::{parameters, pixels, yolo_cls};
 use crate::optimise::adamw::AdamW;
 use crate::optimise::gradients;
 use crate::optimise::workers::Workers;
@@ -31,17 +34,12 @@ pub(super) fn train(
     machine: Machine,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    recipe.supervision.check()?;
-    if let Some(limit) = recipe.clip_gradient_norm {
-        positive("--clip-gradient-norm", limit)?;
-    }
-    below_one("--drop-path", recipe.drop_path)?;
-    for change in &recipe.augmentations {
-        change.check()?;
-    }
     let tiles = Labelled::open(config, &recipe.supervision, machine.cache_bytes, observe)?;
     let checkpoint = Checkpoint::load(&run.last())?;
-    let weights = initial_weights(config, checkpoint.is_some(), observe)?;
+    let weights = match &config.network {
+        Network::Vit(spec) => initial_weights(spec, config, checkpoint.is_some(), observe)?,
+        Network::YoloCls(spec) => yolo_cls::initial::yolo_cls(spec, config.seed)?,
+    };
     let mut method = Finetune::new(config, recipe, machine, &tiles, &weights)?;
     let train = &tiles.train;
     training::train(
@@ -55,6 +53,25 @@ pub(super) fn train(
     )
 }
 
+/// Refuses settings that are out of range or do not fit one another.
+///
+/// # Errors
+/// With the option's name.
+pub(super) fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), TrainError> {
+    recipe.supervision.check()?;
+    if let Some(limit) = recipe.clip_gradient_norm {
+        positive("--clip-gradient-norm", limit)?;
+    }
+    below_one("--drop-path", recipe.drop_path)?;
+    if recipe.drop_path > 0.0 {
+        config.network.vit("--drop-path")?;
+    }
+    for change in &recipe.augmentations {
+        change.check()?;
+    }
+    Ok(())
+}
+
 /// Everything that a step needs.
 struct Finetune<'a> {
     supervised: Supervised<'a>,
@@ -63,7 +80,7 @@ struct Finetune<'a> {
     workers: Workers,
     loaders: rayon::ThreadPool,
     views: [View; 1],
-    network: Vit,
+    network: Classifier,
     optimiser: AdamW,
     drop_path: Option<DropPath>,
 }
@@ -78,7 +95,7 @@ impl<'a> Finetune<'a> {
     ) -> Result<Self, TrainError> {
         let device = machine.device.open()?;
         let training_device = device.clone().autodiff();
-        let network = Vit::from_weights(&config.network, weights, &training_device)?;
+        let network = Classifier::from_weights(&config.network, weights, &training_device)?;
         Ok(Self {
             supervised: Supervised::new(config, &recipe.supervision, tiles),
             recipe,
@@ -89,7 +106,10 @@ impl<'a> Finetune<'a> {
                 changes: recipe.augmentations.clone(),
             }],
             optimiser: AdamW::new(config.optimiser, &network, &device),
-            drop_path: DropPath::new(recipe.drop_path, config.network.depth),
+            drop_path: match &config.network {
+                Network::Vit(spec) => DropPath::new(recipe.drop_path, spec.depth),
+                Network::YoloCls(_) => None,
+            },
             network,
             device,
         })
@@ -107,7 +127,8 @@ impl<'a> Finetune<'a> {
         };
         let all: Vec<usize> = (0..tiles.val.len()).collect();
         let preprocessing = &config.preprocessing;
-        predict::logits(&network, &tiles.val, &all, preprocessing, means, |tiles| {
+        let forward = |images| network.forward(images);
+        predict::logits(forward, &tiles.val, &all, preprocessing, means, |tiles| {
             observe(Event::Validated { tiles });
         })
     }
@@ -130,7 +151,9 @@ impl training::Method for Finetune<'_> {
         let levels: Vec<&[u8]> = batch.views[0].chunks(size * form.bytes()).collect();
         let labels: Vec<&[usize]> = batch.labels.chunks(size).collect();
         let shares: Vec<&[f32]> = shares.chunks(size).collect();
-        let shard_loss = |network: &Vit, shard: usize, device: &Device| {
+        let gathered: Vec<OnceLock<Vec<Statistics>>> =
+            labels.iter().map(|_| OnceLock::new()).collect();
+        let shard_loss = |network: &Classifier, shard: usize, device: &Device| {
             let factors = self.drop_path.as_ref().map(|drop_path| {
                 let first = moment.step * config.batch_size + shard * size;
                 let draw = |image| drop_path.draw(1, config.seed, moment.epoch, image);
@@ -147,7 +170,8 @@ impl training::Method for Finetune<'_> {
                 &config.preprocessing,
                 device,
             );
-            let logits = network.forward_dropping(images, factors.as_ref());
+            let (logits, statistics) = network.forward_training(images, factors.as_ref());
+            gathered[shard].get_or_init(|| statistics);
             self.supervised
                 .loss(logits, labels[shard], shares[shard], device)
         };
@@ -158,7 +182,14 @@ impl training::Method for Finetune<'_> {
             let norm = gradients::clip(&mut gradients, limit, &self.device)?;
             means.push(("gradient_norm", norm));
         }
-        self.network = self.optimiser.step(self.network.clone(), gradients, rate);
+        // In the order of the shards, whichever worker was first.
+        let gathered: Vec<(usize, Vec<Statistics>)> = gathered
+            .into_iter()
+            .zip(&labels)
+            .map(|(statistics, labels)| (labels.len(), statistics.into_inner().unwrap_or_default()))
+            .collect();
+        let network = self.optimiser.step(self.network.clone(), gradients, rate);
+        self.network = network.gather(&gathered, moment.overall());
         Ok(StepFigures { loss, rate, means })
     }
 

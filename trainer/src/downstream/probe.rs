@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
 use super::batch_norm::BatchNorm;
@@ -29,6 +30,9 @@ use crate::run::config::{ProbeConfig, RunConfig};
 use crate::run::folder::RunFolder;
 use crate::training::checkpoint::{Checkpoint, Position, add_section, of_learner, restore_learner};
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
+
+/// What needs a Vision Transformer here.
+const OPTION: &str = "--protocol probe";
 
 /// The layer under the names that it has in the whole network.
 #[derive(Module, Debug)]
@@ -66,7 +70,7 @@ pub(super) fn train(
     machine: Machine,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    recipe.supervision.check()?;
+    let spec = config.network.vit(OPTION)?;
     // Every tile is looked at once.
     let tiles = Labelled::open(config, &recipe.supervision, 0, observe)?;
     let checkpoint = Checkpoint::load(&run.last())?;
@@ -75,8 +79,7 @@ pub(super) fn train(
             "without --init the frozen network is a random one",
         ));
     }
-    let mut backbone = initial_weights(config, false, observe)?;
-    let spec = &config.network;
+    let mut backbone = initial_weights(spec, config, false, observe)?;
     let mut head = NamedArrays::new();
     for (name, shape) in spec.parameters() {
         if name.starts_with("head.") {
@@ -85,12 +88,13 @@ pub(super) fn train(
             head.insert(name, shape, zeros)?;
         }
     }
-    let features = Features::of(run, config, &backbone, &tiles, machine, observe)?;
+    let features = Features::of(run, config, spec, &backbone, &tiles, machine, observe)?;
     let device = machine.device.open()?;
     let training_device = device.clone().autodiff();
     let network = LinearProbe::from_weights(spec.width, spec.classes, &head, &training_device)?;
     let mut method = Probe {
         supervised: Supervised::new(config, &recipe.supervision, &tiles),
+        spec,
         features,
         backbone,
         norm: recipe.batch_norm.then(|| BatchNorm::new(spec.width)),
@@ -117,9 +121,20 @@ pub(super) fn train(
     )
 }
 
+/// Refuses settings that are out of range or do not fit one another.
+///
+/// # Errors
+/// With the option's name.
+pub(super) fn check(config: &RunConfig, recipe: &ProbeConfig) -> Result<(), TrainError> {
+    config.network.vit(OPTION)?;
+    recipe.supervision.check()
+}
+
 /// Everything that a step needs.
 struct Probe<'a> {
     supervised: Supervised<'a>,
+    /// The frozen network.
+    spec: &'a VitSpec,
     features: Features,
     /// The frozen network's weights, without a head.
     backbone: NamedArrays,
@@ -132,10 +147,6 @@ struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    fn width(&self) -> usize {
-        self.supervised.config.network.width
-    }
-
     /// The layer for features as they are.
     fn head(&self) -> Result<NamedArrays, TrainError> {
         let mut head = parameters::read(&self.network)?;
@@ -150,7 +161,8 @@ impl Probe<'_> {
     }
 
     fn tensor(&self, features: Vec<f32>, device: &Device) -> Tensor<2> {
-        let shape = [features.len() / self.width(), self.width()];
+        let width = self.spec.width;
+        let shape = [features.len() / width, width];
         Tensor::from_data(TensorData::new(features, shape), device)
     }
 }
@@ -165,7 +177,7 @@ impl training::Method for Probe<'_> {
     }
 
     fn step(&mut self, batch: &Batch, moment: Moment) -> Result<StepFigures, TrainError> {
-        let width = self.width();
+        let width = self.spec.width;
         let rate = self.supervised.rate(moment);
         let shares = self.supervised.shares(&batch.labels);
         let mut features = Vec::with_capacity(batch.tiles.len() * width);
@@ -196,9 +208,8 @@ impl training::Method for Probe<'_> {
         position: &Position,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<EpochEnd, TrainError> {
-        let spec = &self.supervised.config.network;
-        let head =
-            LinearProbe::from_weights(spec.width, spec.classes, &self.head()?, &self.device)?;
+        let (width, classes) = (self.spec.width, self.spec.classes);
+        let head = LinearProbe::from_weights(width, classes, &self.head()?, &self.device)?;
         let features = self.tensor(self.features.val.clone(), &self.device);
         let logits = parameters::to_vec(head.forward(features), "logits")?;
         observe(Event::Validated {

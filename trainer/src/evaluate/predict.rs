@@ -1,12 +1,11 @@
 //! Logits of many tiles.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use millsight_export::card::Preprocessing;
 
 use crate::TrainError;
 use crate::data::batches::{Pass, View, for_each};
 use crate::data::tiles::Tiles;
-use crate::model::vit::Vit;
 use crate::model::{parameters, pixels};
 use crate::optimise::workers::Workers;
 
@@ -28,13 +27,14 @@ pub struct Means<'a> {
 
 /// Logits of the tiles `which`, `[which.len(), classes]`, row-major.
 ///
-/// `network` must be without autodiff. `seen` is told of each batch how many
+/// `network` gives the logits `[n, classes]` of normalised images
+/// `[n, 3, height, width]`, without autodiff. `seen` is told of each batch how many
 /// tiles it had.
 ///
 /// # Errors
 /// When a tile cannot be read or the device fails.
 pub fn logits(
-    network: &Vit,
+    network: impl Fn(Tensor<4>) -> Tensor<2> + Sync,
     tiles: &Tiles,
     which: &[usize],
     preprocessing: &Preprocessing,
@@ -70,7 +70,7 @@ pub fn logits(
                     preprocessing,
                     means.device,
                 );
-                parameters::to_vec(network.forward(images), "logits")
+                parameters::to_vec(network(images), "logits")
             },
             |logits| match logits {
                 Ok(logits) => all.extend(logits),

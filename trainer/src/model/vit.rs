@@ -91,6 +91,11 @@ impl Vit {
         })
     }
 
+    /// Length of a token.
+    pub fn width(&self) -> usize {
+        self.cls_token.dims()[2]
+    }
+
     /// Normalised images `[n, 3, height, width]` -> logits `[n, classes]`, or
     /// the pooled token `[n, width]` where there is no head.
     ///

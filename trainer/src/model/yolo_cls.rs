@@ -15,6 +15,18 @@ use super::layers::Linear;
 use super::{ModelError, parameters};
 use layers::{C2f, Convolution, Norming, Statistics};
 
+/// Share of a batch in the gathered statistics, as in Ultralytics' models.
+const MOMENTUM: f64 = 0.03;
+
+/// Share of the batch of a step, counted from 0, in the gathered statistics.
+///
+/// It makes them the mean over all steps at first, so that what they were before
+/// the first weighs nothing: over so many layers, a variance of 1 that has not
+/// quite faded spoils the network of a run of a hundred steps.
+pub fn momentum(step: usize) -> f64 {
+    MOMENTUM.max(1.0 / (step + 1) as f64)
+}
+
 /// The network; the fields are named as Ultralytics' parameters.
 #[derive(Module, Debug)]
 pub struct YoloCls {
@@ -83,7 +95,13 @@ impl YoloCls {
 
     /// As [`YoloCls::forward`], normed with the statistics of these images,
     /// which come with the logits: one for each batch norm on the way.
+    ///
+    /// One image alone has none, as its last features may be single pixels: it
+    /// is normed with the gathered ones.
     pub fn forward_training(&self, images: Tensor<4>) -> (Tensor<2>, Vec<Statistics>) {
+        if images.dims()[0] < 2 {
+            return (self.forward(images), Vec::new());
+        }
         let mut norming = Norming::OfBatch(Vec::new());
         let logits = self.run(images, &mut norming);
         match norming {
@@ -112,7 +130,8 @@ impl YoloCls {
     }
 
     /// Moves the gathered statistics towards those of a batch, which
-    /// [`YoloCls::forward_training`] gave: by the share `momentum`.
+    /// [`YoloCls::forward_training`] gave: by the share `momentum`. Without any
+    /// they stay.
     #[must_use]
     pub fn gather(mut self, statistics: Vec<Statistics>, momentum: f64) -> Self {
         let mut statistics = statistics.into_iter();

@@ -1,5 +1,6 @@
 //! The network that pretraining is for: a Vision Transformer without a head.
 
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
 use crate::TrainError;
@@ -16,6 +17,7 @@ const HEAD: &str = "head.";
 /// When the file cannot be read or does not fit.
 pub fn begin(
     weights: &mut NamedArrays,
+    network: &VitSpec,
     config: &RunConfig,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<(), TrainError> {
@@ -23,7 +25,7 @@ pub fn begin(
         adoption.missing.retain(|name| !name.starts_with(HEAD));
         adoption.other_classes.clear();
     };
-    beginning::adopt(weights, config, without_head, observe)?;
+    beginning::adopt(weights, network, config, without_head, observe)?;
     for name in ["head.weight", "head.bias"] {
         weights.remove(name);
     }

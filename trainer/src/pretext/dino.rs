@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use burn::tensor::Device;
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
 use super::backbone;
@@ -44,6 +45,9 @@ pub mod loss;
 pub mod measure;
 pub mod views;
 
+/// What needs a Vision Transformer here.
+const COMMAND: &str = "`pretrain dino`";
+
 /// The optimiser of the official code: everything but biases, norms and other
 /// parameters of one dimension decays, class token and positions included.
 pub fn optimiser(weight_decay: f64) -> AdamWConfig {
@@ -64,8 +68,9 @@ pub(super) fn train(
 ) -> Result<Position, TrainError> {
     let (train, val) = parts(config, machine)?;
     let checkpoint = Checkpoint::load(&run.last())?;
-    let weights = initial_weights(config, recipe, checkpoint.is_some(), observe)?;
-    let mut method = Pretraining::new(config, recipe, machine, &train, &val, &weights)?;
+    let network = config.network.vit(COMMAND)?;
+    let weights = initial_weights(network, config, recipe, checkpoint.is_some(), observe)?;
+    let mut method = Pretraining::new(config, network, recipe, machine, [&train, &val], &weights)?;
     training::train(
         run,
         config,
@@ -80,15 +85,16 @@ pub(super) fn train(
 /// Weights that student and teacher begin with. A `resumed` run replaces them
 /// and does not look at the file that it once began with.
 fn initial_weights(
+    network: &VitSpec,
     config: &RunConfig,
     recipe: &DinoConfig,
     resumed: bool,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<NamedArrays, TrainError> {
-    let network = config.network.backbone();
+    let network = network.backbone();
     let mut own = initial::vit(&network, config.layer_scale, config.seed)?;
     if !resumed {
-        backbone::begin(&mut own, config, observe)?;
+        backbone::begin(&mut own, &network, config, observe)?;
     }
     let mut weights = initial_head(&recipe.head, network.width, config.seed)?;
     let head = std::mem::take(&mut weights);
@@ -113,10 +119,10 @@ struct Pretraining<'a> {
 impl<'a> Pretraining<'a> {
     fn new(
         config: &'a RunConfig,
+        network: &'a VitSpec,
         recipe: &'a DinoConfig,
         machine: Machine,
-        train: &'a Tiles,
-        val: &'a Tiles,
+        [train, val]: [&'a Tiles; 2],
         weights: &NamedArrays,
     ) -> Result<Self, TrainError> {
         let device = machine.device.open()?;
@@ -130,7 +136,7 @@ impl<'a> Pretraining<'a> {
             workers: machine.training_workers(config.precision)?,
             loaders: machine.loaders()?,
             views: views::of(recipe, train.form.size),
-            learner: Distillation::new(config, recipe, steps, weights, device.clone())?,
+            learner: Distillation::new(config, network, recipe, steps, weights, device.clone())?,
             device,
         })
     }

@@ -44,11 +44,14 @@ pub fn optimiser(weight_decay: f64) -> AdamWConfig {
 }
 
 /// The sizes of the network of a run.
-pub fn spec(config: &RunConfig, recipe: &MaeConfig) -> MaeSpec {
-    MaeSpec {
-        encoder: config.network.clone(),
+///
+/// # Errors
+/// When its encoder is no Vision Transformer.
+pub fn spec(config: &RunConfig, recipe: &MaeConfig) -> Result<MaeSpec, TrainError> {
+    Ok(MaeSpec {
+        encoder: config.network.vit("`pretrain mae`")?.clone(),
         decoder: recipe.decoder,
-    }
+    })
 }
 
 /// The run of [`super::train`].
@@ -61,12 +64,13 @@ pub(super) fn train(
 ) -> Result<Position, TrainError> {
     let (train, val) = parts(config, machine)?;
     let checkpoint = Checkpoint::load(&run.last())?;
-    let spec = spec(config, recipe);
+    let spec = spec(config, recipe)?;
     let mut weights = initial::weights(&spec, config.layer_scale, config.seed)?;
     if checkpoint.is_none() {
-        backbone::begin(&mut weights, config, observe)?;
+        backbone::begin(&mut weights, &spec.encoder, config, observe)?;
     }
-    let mut method = Pretraining::new(run, config, recipe, machine, &train, &val, &weights)?;
+    let mut method =
+        Pretraining::new(run, config, recipe, spec, machine, [&train, &val], &weights)?;
     training::train(
         run,
         config,
@@ -83,11 +87,12 @@ pub(super) fn train(
 /// # Errors
 /// With the option's name.
 pub(super) fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainError> {
-    spec(config, recipe).check()?;
+    let spec = spec(config, recipe)?;
+    spec.check()?;
     positive("--learning-rate", recipe.learning_rate.base)?;
     not_negative("--final-learning-rate", recipe.learning_rate.last)?;
     not_negative("--warmup-epochs", recipe.learning_rate.warmup_epochs)?;
-    let patches = config.network.patches();
+    let patches = spec.encoder.patches();
     let visible = masking::visible(patches, recipe.mask_ratio);
     let in_range = (0.0..1.0).contains(&recipe.mask_ratio);
     if !in_range || visible == 0 || visible == patches {
@@ -146,14 +151,13 @@ impl<'a> Pretraining<'a> {
         run: &'a RunFolder,
         config: &'a RunConfig,
         recipe: &'a MaeConfig,
+        spec: MaeSpec,
         machine: Machine,
-        train: &'a Tiles,
-        val: &'a Tiles,
+        [train, val]: [&'a Tiles; 2],
         weights: &NamedArrays,
     ) -> Result<Self, TrainError> {
         let device = machine.device.open()?;
         let training_device = device.clone().autodiff();
-        let spec = spec(config, recipe);
         let network = Mae::from_weights(&spec, weights, &training_device)?;
         Ok(Self {
             run,

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use millsight_export::card::Preprocessing;
-use millsight_export::graph::VitSpec;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -13,6 +12,7 @@ use crate::data::tiles::Colour;
 use crate::downstream::class_weights::ClassWeighting;
 use crate::downstream::loss::Reduction;
 use crate::model::mae::DecoderSpec;
+use crate::model::network::Network;
 use crate::model::precision::Precision;
 use crate::optimise::adamw::AdamWConfig;
 use crate::pretext::dino::config::DinoConfig;
@@ -25,7 +25,7 @@ use crate::weights::backbone::Backbone;
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// Network.
-    pub network: VitSpec,
+    pub network: Network,
     /// Initial value of LayerScale, for networks that have one.
     pub layer_scale: f32,
     /// Class names; the index is that of the logit.
@@ -188,8 +188,34 @@ impl RunConfig {
         positive("--shard-size", self.shard_size as f64)?;
         if let Some(decay) = self.optimiser.layer_decay {
             share("--layer-decay", decay)?;
+            self.network.vit("--layer-decay")?;
         }
-        not_negative("--weight-decay", self.optimiser.weight_decay)
+        not_negative("--weight-decay", self.optimiser.weight_decay)?;
+        if self.initial_weights.is_some() {
+            self.network.vit("--init")?;
+        }
+        if let Network::YoloCls(_) = self.network {
+            if self.precision != Precision::F32 {
+                return Err(TrainError::Setting {
+                    name: "--precision",
+                    range: "f32 with yolo-cls-n, whose batch norms gather their statistics in it",
+                    got: "bf16".into(),
+                });
+            }
+            for (name, tiles) in [
+                ("--batch-size", self.batch_size),
+                ("--shard-size", self.shard_size),
+            ] {
+                if tiles < 2 {
+                    return Err(TrainError::Setting {
+                        name,
+                        range: "2 or above with batch norms, which one tile gives no statistics",
+                        got: tiles.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The weights that a run begins with.
 
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
 use super::Event;
@@ -7,14 +8,15 @@ use crate::TrainError;
 use crate::run::config::RunConfig;
 use crate::weights::initialise::{self, Adoption};
 
-/// Replaces initial weights by those of the file that the run begins with, as
-/// far as they fit. What became of them is told, once `amend` has taken out
+/// Replaces initial weights of a network by those of the file that the run
+/// begins with, as far as they fit. What became of them is told, once `amend` has taken out
 /// what does not matter.
 ///
 /// # Errors
 /// When the file cannot be read or does not fit.
 pub(crate) fn adopt(
     weights: &mut NamedArrays,
+    network: &VitSpec,
     config: &RunConfig,
     amend: impl FnOnce(&mut Adoption),
     observe: &mut impl FnMut(Event<'_>),
@@ -22,7 +24,7 @@ pub(crate) fn adopt(
     let Some(file) = &config.initial_weights else {
         return Ok(());
     };
-    let mut adoption = initialise::adopt(weights, &config.network, &file.read()?)?;
+    let mut adoption = initialise::adopt(weights, network, &file.read()?)?;
     amend(&mut adoption);
     observe(Event::Initialised {
         file: &file.path,

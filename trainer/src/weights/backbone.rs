@@ -11,6 +11,7 @@ use super::file::WeightsFile;
 use super::layouts::{Layout, Place, Recognised};
 use super::sizes::Sizes;
 use crate::TrainError;
+use crate::model::network::Network;
 use crate::trained::CONFIG;
 use crate::training::checkpoint::POSITION;
 
@@ -62,8 +63,8 @@ impl Backbone {
             path: path.clone(),
             reason,
         };
-        let recognised = Recognised::of(&file).map_err(misfit)?;
         let stated = stated(&file).map_err(misfit)?;
+        let recognised = Recognised::of(&file).map_err(misfit)?;
         let mut weights = NamedArrays::new();
         let mut thirds: BTreeMap<String, [Option<NamedArray>; 3]> = BTreeMap::new();
         let (mut not_needed, mut unknown, mut foreign) = (vec![], vec![], vec![]);
@@ -133,14 +134,14 @@ impl Backbone {
 /// What is needed of the configuration of a run, of whatever version.
 #[derive(Deserialize)]
 struct Configuration {
-    network: VitSpec,
+    network: Network,
 }
 
 /// The network that a file of ours states: by itself, or in the configuration
 /// of its run.
 fn stated(file: &WeightsFile) -> Result<Option<VitSpec>, String> {
     let (key, network) = match (file.metadata(NETWORK), file.metadata(CONFIG)) {
-        (Some(network), _) => (NETWORK, serde_json::from_str(network)),
+        (Some(network), _) => (NETWORK, serde_json::from_str(network).map(Network::Vit)),
         (None, Some(config)) => {
             let config: Result<Configuration, _> = serde_json::from_str(config);
             (CONFIG, config.map(|config| config.network))
@@ -154,8 +155,14 @@ fn stated(file: &WeightsFile) -> Result<Option<VitSpec>, String> {
         }
         (None, None) => return Ok(None),
     };
-    let network = network.map_err(|error| format!("{key} in its metadata: {error}"))?;
-    Ok(Some(network))
+    match network.map_err(|error| format!("{key} in its metadata: {error}"))? {
+        Network::Vit(network) => Ok(Some(network)),
+        Network::YoloCls(_) => Err(
+            "it is of a run with --arch yolo-cls-n, a convolutional network; only the weights of \
+             a Vision Transformer can be taken"
+                .to_owned(),
+        ),
+    }
 }
 
 /// Refuses weights that mean nothing without parts that our network has not.

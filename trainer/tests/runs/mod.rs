@@ -14,6 +14,7 @@ use millsight_trainer::downstream;
 use millsight_trainer::downstream::class_weights::ClassWeighting;
 use millsight_trainer::downstream::loss::Reduction;
 use millsight_trainer::machine::Machine;
+use millsight_trainer::model::network::Network;
 use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::pretext;
@@ -30,7 +31,7 @@ use crate::tiles;
 pub fn config(data: &Path, epochs: usize) -> RunConfig {
     let table = Table::read(&data.join("split.csv")).unwrap();
     RunConfig {
-        network: VitSpec {
+        network: Network::Vit(VitSpec {
             image_height: 32,
             image_width: 32,
             patch: 8,
@@ -43,7 +44,7 @@ pub fn config(data: &Path, epochs: usize) -> RunConfig {
             pooling: Pooling::ClassToken,
             classes: table.classes().len(),
             layer_norm_epsilon: 1e-6,
-        },
+        }),
         layer_scale: 1.0,
         classes: table.classes(),
         colour: Colour::Grey,
@@ -84,6 +85,14 @@ pub fn recipe(config: &mut RunConfig) -> &mut FinetuneConfig {
     match &mut config.method {
         Method::Finetune(recipe) => recipe,
         _ => panic!("not a run that fine-tunes"),
+    }
+}
+
+/// The Vision Transformer of a run of [`config`].
+pub fn vit(config: &mut RunConfig) -> &mut VitSpec {
+    match &mut config.network {
+        Network::Vit(spec) => spec,
+        Network::YoloCls(_) => panic!("not a Vision Transformer"),
     }
 }
 

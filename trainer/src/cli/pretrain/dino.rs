@@ -5,6 +5,7 @@ use miette::{IntoDiagnostic, Result};
 use millsight_export::graph::VitSpec;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::model::dino::HeadSpec;
+use millsight_trainer::model::network::Network;
 use millsight_trainer::pretext::dino;
 use millsight_trainer::pretext::dino::config::DinoConfig;
 use millsight_trainer::run::config::Method;
@@ -185,9 +186,9 @@ impl DinoArgs {
         let config = self.run.config(shared, |network| {
             Method::Dino(self.config(recipe, network, changes))
         })?;
-        if let Method::Dino(recipe) = &config.method {
-            let backbone = elements(config.network.backbone().parameters());
-            let head = elements(recipe.head.parameters(config.network.width));
+        if let (Network::Vit(network), Method::Dino(recipe)) = (&config.network, &config.method) {
+            let backbone = elements(network.backbone().parameters());
+            let head = elements(recipe.head.parameters(network.width));
             eprintln!(
                 "run {}: backbone of {backbone} parameters, head of {head}",
                 self.run.out.display(),

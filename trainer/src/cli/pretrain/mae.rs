@@ -139,7 +139,7 @@ impl MaeArgs {
             Method::Mae(self.method.config(recipe, decoder, changes))
         })?;
         if let Method::Mae(recipe) = &config.method {
-            let parameters = mae::spec(&config, recipe).parameters();
+            let parameters = mae::spec(&config, recipe).into_diagnostic()?.parameters();
             let (decoder, encoder): (Vec<_>, Vec<_>) = parameters
                 .into_iter()
                 .partition(|(name, _)| is_of_decoder(name));

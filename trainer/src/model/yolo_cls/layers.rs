@@ -26,6 +26,34 @@ pub struct Statistics {
     pub variance: Tensor<1>,
 }
 
+impl Statistics {
+    /// Those of a batch from those of its shards, which come with their numbers
+    /// of images: the mean over the images of what each was normed with, on the
+    /// device of the first. Shards without statistics do not count.
+    pub fn of_batch(shards: &[(usize, Vec<Self>)]) -> Vec<Self> {
+        let counted = || shards.iter().filter(|(_, norms)| !norms.is_empty());
+        let all: usize = counted().map(|(images, _)| images).sum();
+        let mut sums: Vec<Self> = Vec::new();
+        for (images, norms) in counted() {
+            let share = *images as f64 / all as f64;
+            let parts = norms.iter().map(|norm| Self {
+                mean: norm.mean.clone() * share,
+                variance: norm.variance.clone() * share,
+            });
+            if sums.is_empty() {
+                sums = parts.collect();
+                continue;
+            }
+            for (sum, part) in sums.iter_mut().zip(parts) {
+                let device = sum.mean.device();
+                sum.mean = sum.mean.clone() + part.mean.to_device(&device);
+                sum.variance = sum.variance.clone() + part.variance.to_device(&device);
+            }
+        }
+        sums
+    }
+}
+
 /// Filters without a bias.
 #[derive(Module, Debug)]
 pub struct Filters {

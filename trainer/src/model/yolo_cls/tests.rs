@@ -73,3 +73,47 @@ fn every_parameter_but_the_statistics_has_a_gradient() {
         assert_eq!(gradient.is_none(), name.contains("running_"), "{name}");
     }
 }
+
+#[test]
+fn a_batch_has_the_mean_of_its_shards_by_their_images() {
+    let device = Device::flex();
+    let statistics = |mean: f32, variance: f32| {
+        let tensor = |value| Tensor::<1>::from_floats([value, 2.0 * value], &device);
+        vec![Statistics {
+            mean: tensor(mean),
+            variance: tensor(variance),
+        }]
+    };
+    let shards = [
+        (3, statistics(1.0, 4.0)),
+        (1, statistics(5.0, 8.0)),
+        (1, Vec::new()),
+    ];
+    let all = Statistics::of_batch(&shards);
+    assert_eq!(all.len(), 1);
+    let read = |tensor: &Tensor<1>| to_vec(tensor.clone(), "").unwrap();
+    assert_eq!(read(&all[0].mean), [2.0, 4.0]);
+    assert_eq!(read(&all[0].variance), [5.0, 10.0]);
+    assert!(Statistics::of_batch(&shards[2..]).is_empty());
+}
+
+#[test]
+fn one_image_is_normed_with_what_was_gathered() {
+    let device = Device::flex().autodiff();
+    let weights = initial::yolo_cls(&SPEC, 1).unwrap();
+    let network = YoloCls::from_weights(&SPEC, &weights, &device).unwrap();
+    let image = images(1, [32, 64], &device);
+    let (logits, statistics) = network.forward_training(image.clone());
+    assert!(statistics.is_empty());
+    let read = |logits: Tensor<2>| to_vec(logits.inner(), "logits").unwrap();
+    assert_eq!(read(logits), read(network.forward(image)));
+    let before = parameters::read(&network).unwrap();
+    let after = network.gather(statistics, 0.5);
+    assert_eq!(parameters::read(&after).unwrap(), before);
+}
+
+#[test]
+fn statistics_are_a_mean_at_first_and_move_on_later() {
+    assert_eq!([0, 1, 3].map(momentum), [1.0, 0.5, 0.25]);
+    assert_eq!([40, 4000].map(momentum), [0.03, 0.03]);
+}

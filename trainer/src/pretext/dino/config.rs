@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::COMMAND;
 use crate::TrainError;
 use crate::data::augment::Change;
 use crate::model::dino::HeadSpec;
@@ -101,7 +102,7 @@ impl DinoConfig {
     /// # Errors
     /// With the option's name.
     pub(in crate::pretext) fn check(&self, config: &RunConfig) -> Result<(), TrainError> {
-        let patch = config.network.patch;
+        let patch = config.network.vit(COMMAND)?.patch;
         if self.local_size == 0 || !self.local_size.is_multiple_of(patch) {
             return Err(refused(
                 "--local-size",

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
 use super::config::{DinoConfig, Schedules};
@@ -47,6 +48,7 @@ pub struct Crops<'a> {
 #[derive(Debug)]
 pub struct Distillation<'a> {
     config: &'a RunConfig,
+    spec: &'a VitSpec,
     recipe: &'a DinoConfig,
     schedules: Schedules,
     drop_path: Option<DropPath>,
@@ -62,28 +64,29 @@ pub struct Distillation<'a> {
 }
 
 impl<'a> Distillation<'a> {
-    /// Student and teacher begin with the same `weights`
-    /// (`backbone.NAME`, `head.NAME`), and the centre with 0.
+    /// Student and teacher, whose backbones have the sizes `spec`, begin with the
+    /// same `weights` (`backbone.NAME`, `head.NAME`), and the centre with 0.
     ///
     /// # Errors
     /// When the weights do not fit the network.
     pub fn new(
         config: &'a RunConfig,
+        spec: &'a VitSpec,
         recipe: &'a DinoConfig,
         steps_per_epoch: usize,
         weights: &NamedArrays,
         device: Device,
     ) -> Result<Self, ModelError> {
         let training_device = device.clone().autodiff();
-        let network =
-            |device| DinoNetwork::from_weights(&config.network, &recipe.head, weights, device);
+        let network = |device| DinoNetwork::from_weights(spec, &recipe.head, weights, device);
         let student = network(&training_device)?;
         let names = parameters::shapes(&student).into_iter();
         Ok(Self {
             config,
+            spec,
             recipe,
             schedules: Schedules::new(config, recipe, steps_per_epoch),
-            drop_path: DropPath::new(recipe.drop_path, config.network.depth),
+            drop_path: DropPath::new(recipe.drop_path, spec.depth),
             teacher: network(&device)?,
             centre: Tensor::zeros([1, recipe.head.outputs], &device),
             optimiser: AdamW::new(config.optimiser, &student, &device),
@@ -252,9 +255,11 @@ impl<'a> Distillation<'a> {
     /// When something is missing or of another shape.
     pub fn restore(&mut self, arrays: &NamedArrays) -> Result<(), TrainError> {
         let network = |prefix, device| -> Result<DinoNetwork, TrainError> {
-            let (network, head) = (&self.config.network, &self.recipe.head);
             let weights = section(arrays, prefix)?;
-            Ok(DinoNetwork::from_weights(network, head, &weights, device)?)
+            let head = &self.recipe.head;
+            Ok(DinoNetwork::from_weights(
+                self.spec, head, &weights, device,
+            )?)
         };
         let (student, teacher) = (
             network(STUDENT, &self.training_device)?,

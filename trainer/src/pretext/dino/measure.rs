@@ -41,11 +41,12 @@ pub fn look(
     means: Means<'_>,
     mut seen: impl FnMut(usize),
 ) -> Result<Look, TrainError> {
-    let width = config.network.width;
+    let backbone = &teacher.backbone;
+    let width = backbone.width();
     let mut features = |tiles: &Tiles, most: usize| -> Result<_, TrainError> {
         let which = spread(tiles.len(), most);
-        let (backbone, preprocessing) = (&teacher.backbone, &config.preprocessing);
-        let raw = predict::logits(backbone, tiles, &which, preprocessing, means, &mut seen)?;
+        let (forward, preprocessing) = (|images| backbone.forward(images), &config.preprocessing);
+        let raw = predict::logits(forward, tiles, &which, preprocessing, means, &mut seen)?;
         let labels: Vec<usize> = which.iter().map(|&tile| tiles.labels[tile]).collect();
         Ok((raw, labels))
     };

@@ -8,6 +8,7 @@ use crate::data::tiles::Colour;
 use crate::device::Devices;
 use crate::model::dino::{HeadSpec, initial_head};
 use crate::model::initial;
+use crate::model::network::Network;
 use crate::model::precision::Precision;
 use crate::model::presets::Preset;
 use crate::pretext::dino::optimiser;
@@ -29,17 +30,21 @@ fn recipe() -> DinoConfig {
     }
 }
 
+fn spec() -> VitSpec {
+    VitSpec {
+        image_height: 32,
+        image_width: 32,
+        patch: 8,
+        width: 24,
+        depth: 2,
+        mlp_width: 48,
+        ..Preset::Tiny.spec(3)
+    }
+}
+
 fn config() -> RunConfig {
     RunConfig {
-        network: VitSpec {
-            image_height: 32,
-            image_width: 32,
-            patch: 8,
-            width: 24,
-            depth: 2,
-            mlp_width: 48,
-            ..Preset::Tiny.spec(3)
-        },
+        network: Network::Vit(spec()),
         layer_scale: 1.0,
         classes: Vec::new(),
         colour: Colour::Grey,
@@ -62,13 +67,14 @@ fn config() -> RunConfig {
 
 /// Two steps: their losses, and everything that they leave.
 fn steps(workers: &Workers) -> (Vec<f64>, NamedArrays) {
-    let (config, recipe) = (config(), recipe());
+    let (config, spec, recipe) = (config(), spec(), recipe());
     let mut weights = NamedArrays::new();
-    let head = initial_head(&recipe.head, config.network.width, 0).unwrap();
+    let head = initial_head(&recipe.head, spec.width, 0).unwrap();
     add_section(&mut weights, "head.", head).unwrap();
-    let backbone = initial::vit(&config.network.backbone(), 1.0, 0).unwrap();
+    let backbone = initial::vit(&spec.backbone(), 1.0, 0).unwrap();
     add_section(&mut weights, "backbone.", backbone).unwrap();
-    let mut learner = Distillation::new(&config, &recipe, 1, &weights, Device::flex()).unwrap();
+    let mut learner =
+        Distillation::new(&config, &spec, &recipe, 1, &weights, Device::flex()).unwrap();
     let of = |images: Range<usize>, count: usize, device: &Device| {
         let group = |crops: Range<usize>, side: usize| {
             let pixels: Vec<f32> = crops
