@@ -1,7 +1,7 @@
 //! `pretrain dino`.
 
 use clap::Args;
-use miette::{IntoDiagnostic, Result};
+use miette::Result;
 use millsight_export::graph::VitSpec;
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::model::dino::HeadSpec;
