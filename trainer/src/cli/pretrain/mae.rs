@@ -1,7 +1,7 @@
 //! `pretrain mae`.
 
 use clap::Args;
-use miette::Result;
+use miette::{IntoDiagnostic, Result};
 use millsight_trainer::data::augment::Change;
 use millsight_trainer::model::mae::{DecoderSpec, is_of_decoder};
 use millsight_trainer::optimise::schedule::Course;
