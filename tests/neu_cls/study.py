@@ -4,15 +4,18 @@ docs/results.md.
 
     cargo build --release -p millsight-trainer
     python3 tests/neu_cls/study.py NEU_CLS --out runs
+    python3 tests/neu_cls/study.py --tables
 
-NEU_CLS is the data set's folder, with one folder for each class. A run that is
-complete is not trained again, one that was interrupted goes on. `--only` trains
-those alone whose names begin so, `--tables` none. The numbers of a run are in
-its folder; `cost.json` there holds the seconds and the processor seconds (user
-and system) that it took, over all sittings.
+With `--python`, an interpreter with tests/peers/supervised_pytorch/requirements.txt,
+the same recipe is trained in PyTorch too. NEU_CLS is the data set's folder, with one folder for each class. Every run that
+ends puts a line into `results.csv` beside this file, and no run that has a line
+is trained again; of the runs that pretrain only those whose weights are still
+needed. A run that was interrupted goes on. Seconds and processor seconds (user
+and system) are those of training, over all sittings.
 """
 
 import argparse
+import csv
 import json
 import os
 import statistics
@@ -21,51 +24,101 @@ import sys
 import time
 from pathlib import Path
 
+RESULTS = Path(__file__).parent / "results.csv"
+COLUMNS = [
+    *("run", "seed", "val_balanced_accuracy", "test_balanced_accuracy"),
+    *("seconds", "processor_seconds", "processor", "git_revision", "command"),
+]
 IMAGE_SIZE = 112
 SEEDS = [0, 1, 2]
-# Few labels make few steps in an epoch, and get more epochs.
-EPOCHS = {"0.05": 100, "0.1": 100, "1": 50}
+# Share of the labels: epochs, tiles in a step, learning rate. Few labels make
+# few steps, and get smaller ones.
+FRACTIONS = {"0.05": (40, 8, "2.5e-4"), "0.1": (40, 16, "2.5e-4"), "1": (30, 32, "5e-4")}
+TITLES = ["5 %", "10 %", "100 %"]
 
 PRETRAIN = {
     "mae": [
         *("mae", "--epochs", "150", "--batch-size", "64", "--shard-size", "16"),
         *("--masking", "random", "--mask-ratio", "0.75", "--normalise-patches"),
-        *("--decoder-depth", "4", "--learning-rate", "5e-4", "--schedule", "cosine"),
+        *("--decoder-depth", "2", "--learning-rate", "5e-4", "--schedule", "cosine"),
         *("--warmup-epochs", "10", "--augment", "random-crop:0.5-1,flips"),
         *("--picture-interval", "50"),
     ],
     "dino": [
-        *("dino", "--recipe", "dino-scratch", "--epochs", "60", "--batch-size", "32"),
+        *("dino", "--recipe", "dino-scratch", "--epochs", "40", "--batch-size", "32"),
         *("--local-crops", "4", "--local-size", "48", "--out-dim", "1024"),
         *("--head-hidden", "512", "--learning-rate", "2.5e-4", "--drop-path", "0"),
         *("--teacher-temperature", "0.04", "--centre-momentum", "0.9", "--knn-every", "5"),
     ],
 }
-PROTOCOL = {
-    "finetune": lambda fraction: [
-        *("--protocol", "finetune", "--epochs", str(EPOCHS[fraction]), "--learning-rate", "5e-4"),
-        *("--schedule", "cosine", "--warmup-epochs", "5", "--augment", "flips"),
-    ],
-    "probe": lambda fraction: [
-        *("--protocol", "probe", "--probe-batch-norm", "--epochs", "200", "--learning-rate", "1e-3"),
-    ],
-}
 STARTS = ["scratch", "mae", "dino"]
+PEER = "pytorch"
+PEER_SCRIPT = Path(__file__).parent.parent / "peers/supervised_pytorch/train.py"
 
 
-def runs():
-    """Name, beginning and options of each run, in the order of training."""
-    for method, options in PRETRAIN.items():
-        for seed in SEEDS:
-            yield f"{method}-{seed}", None, ["pretrain", *options], seed
-    for protocol, options in PROTOCOL.items():
+def finetune(fraction):
+    epochs, batch_size, rate = FRACTIONS[fraction]
+    return [
+        *("--protocol", "finetune", "--epochs", epochs, "--batch-size", batch_size),
+        *("--learning-rate", rate, "--schedule", "cosine", "--warmup-epochs", "5"),
+        *("--augment", "flips"),
+    ]
+
+
+def probe(_):
+    return ["--protocol", "probe", "--probe-batch-norm", "--epochs", "200", "--learning-rate", "1e-3"]
+
+
+PROTOCOLS = {"finetune": finetune, "probe": probe}
+
+
+def peer(fraction):
+    """The options of the script in PyTorch for what `finetune` says."""
+    epochs, batch_size, rate = FRACTIONS[fraction]
+    return [
+        *("--epochs", epochs, "--batch-size", batch_size, "--learning-rate", rate),
+        *("--schedule", "cosine", "--warmup-epochs", "5", "--flips", "--label-fraction", fraction),
+    ]
+
+
+def plan():
+    """Name, seed, beginning and options of each run, in the order of training."""
+    for seed in SEEDS:
+        for fraction in FRACTIONS:
+            yield f"{PEER}-finetune-{fraction}-{seed}", seed, None, peer(fraction)
         for start in STARTS:
-            for fraction in EPOCHS:
-                for seed in SEEDS:
-                    begin = None if start == "scratch" else f"{start}-{seed}"
-                    name = f"{start}-{protocol}-{fraction}-{seed}"
+            begin = None
+            if start in PRETRAIN:
+                begin = f"{start}-{seed}"
+                yield begin, seed, None, ["pretrain", *PRETRAIN[start]]
+            for protocol, options in PROTOCOLS.items():
+                for fraction in FRACTIONS:
                     share = [] if fraction == "1" else ["--label-fraction", fraction]
-                    yield name, begin, ["train", *options(fraction), *share], seed
+                    name = f"{start}-{protocol}-{fraction}-{seed}"
+                    yield name, seed, begin, ["train", *options(fraction), *share]
+
+
+def read(results):
+    if not results.exists():
+        return {}
+    with open(results, newline="") as file:
+        return {row["run"]: row for row in csv.DictReader(file)}
+
+
+def append(results, row):
+    new = not results.exists()
+    with open(results, "a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def processor():
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return f"{line.split(':', 1)[1].strip()}, {os.cpu_count()} cores"
+    return ""
 
 
 def timed(command, cost):
@@ -81,92 +134,138 @@ def timed(command, cost):
         cost.write_text(json.dumps(spent))
     if status:
         sys.exit(f"it ended with {os.waitstatus_to_exitcode(status)}")
+    return spent
 
 
-def train(given, table, name, begin, options, seed):
+def train_peer(given, table, name, seed, options):
+    """One run in PyTorch, and its line in the results."""
+    command = [given.python, PEER_SCRIPT, table, "--image-size", IMAGE_SIZE, "--seed", seed, *options]
+    print("+", *command, flush=True)
+    before = os.times()
+    ended = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+    after = os.times()
+    busy = after.children_user - before.children_user + after.children_system - before.children_system
+    report = json.loads(ended.stdout)
+    scores = {f"{part}_balanced_accuracy": report[f"{part}_balanced_accuracy"] for part in ["val", "test"]}
+    append(given.results, {
+        "run": name,
+        "seed": seed,
+        **{key: f"{value:.6f}" for key, value in scores.items()},
+        "seconds": f"{after.elapsed - before.elapsed:.1f}",
+        "processor_seconds": f"{busy:.1f}",
+        "processor": processor(),
+        "command": " ".join(str(word) for word in options),
+    })
+
+
+def train(given, table, name, seed, begin, options):
+    """One run to its end, and its line in the results."""
     run = given.out / name
-    done = run / "done"
-    if done.exists():
-        return
-    if begin and not (given.out / begin / "done").exists():
-        print(f"{name} is left out: {begin} is not complete")
-        return
-    machine = ["--workers", given.workers]
     verb = options[0]
     if (run / "config.json").exists():
-        command = [given.program, verb, "--resume", run, *machine]
+        command = [given.program, verb, "--resume", run]
     else:
-        init = ["--init", given.out / begin / "backbone.safetensors"] if begin else []
-        size = ["--image-size", IMAGE_SIZE, "--normalisation", "data", "--seed", seed]
         words = options[1:2] if verb == "pretrain" else []
-        rest = options[1 + len(words):]
-        command = [given.program, verb, *words, table, "--out", run, *rest, *size, *init, *machine]
-    timed(command, run / "cost.json")
+        command = [given.program, verb, *words, table, "--out", run, *options[1 + len(words):]]
+        command += ["--image-size", IMAGE_SIZE, "--normalisation", "data", "--seed", seed]
+        if begin:
+            command += ["--init", given.out / begin / "backbone.safetensors"]
+    command += ["--workers", given.workers]
+    spent = timed(command, run / "cost.json")
+    scores = {}
     if verb == "train":
         for part in ["val", "test"]:
-            subprocess.run([given.program, "evaluate", "--run", run, "--split", part, *map(str, machine)],
-                           check=True, stdout=subprocess.DEVNULL)
-    done.touch()
+            evaluate = [given.program, "evaluate", "--run", run, "--split", part, "--workers", given.workers]
+            subprocess.run([str(word) for word in evaluate], check=True, stdout=subprocess.DEVNULL)
+            report = json.loads((run / f"evaluation-{part}.json").read_text())
+            scores[f"{part}_balanced_accuracy"] = f"{report['balanced_accuracy']:.6f}"
+    config = json.loads((run / "config.json").read_text())
+    (run / "done").touch()
+    if name in read(given.results):
+        return
+    append(given.results, {
+        "run": name,
+        "seed": seed,
+        **scores,
+        "seconds": f"{spent['seconds']:.1f}",
+        "processor_seconds": f"{spent['processor_seconds']:.1f}",
+        "processor": processor(),
+        "git_revision": config["git_revision"],
+        "command": " ".join(str(word) for word in options),
+    })
+
+
+def train_all(given, table):
+    """All runs that have no line yet, and what they begin with."""
+    chosen = [run for run in plan() if run[0].startswith(tuple(given.only))]
+    done = read(given.results)
+    ahead = [run for run in chosen if run[0] not in done]
+    needed = {run[2] for run in ahead}
+    ahead = [run for run in plan() if run in ahead or run[0] in needed]
+    for name, seed, begin, options in ahead:
+        if name.startswith(PEER):
+            if given.python:
+                train_peer(given, table, name, seed, options)
+        elif not (given.out / name / "done").exists():
+            train(given, table, name, seed, begin, options)
 
 
 def spread(values):
+    if not values:
+        return "not measured"
     if len(values) == 1:
         return f"{100 * values[0]:.1f} (one seed)"
-    return f"{100 * statistics.mean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
+    seeds = "" if len(values) == len(SEEDS) else f" ({len(values)} seeds)"
+    return f"{100 * statistics.mean(values):.1f} ± {100 * statistics.stdev(values):.1f}{seeds}"
 
 
-def finished(out, name):
-    return (out / name / "done").exists()
-
-
-def tables(out):
-    titles = ["5 %", "10 %", "100 %"]
+def tables(results):
+    done = read(results)
     print("\nBalanced accuracy on the test part, %: mean ± standard deviation over the seeds\n")
-    print("| begins with | protocol |", " | ".join(f"{title} of the labels" for title in titles), "|")
+    print("| begins with | protocol |", " | ".join(f"{title} of the labels" for title in TITLES), "|")
     print("|---|---|---|---|---|")
-    for protocol in PROTOCOL:
-        for start in STARTS:
+    for protocol in PROTOCOLS:
+        starts = [*STARTS, PEER] if protocol == "finetune" else STARTS
+        for start in starts:
             cells = []
-            for fraction in EPOCHS:
+            for fraction in FRACTIONS:
                 names = [f"{start}-{protocol}-{fraction}-{seed}" for seed in SEEDS]
-                reports = [out / name / "evaluation-test.json" for name in names if finished(out, name)]
-                values = [json.loads(report.read_text())["balanced_accuracy"] for report in reports]
-                cells.append(spread(values) if values else "not measured")
-            print(f"| {start} | {protocol} |", " | ".join(cells), "|")
-    print("\nProcessor minutes (wall-clock minutes) of a run, mean over the seeds\n")
-    print("| run | minutes |")
-    print("|---|---|")
+                cells.append(spread([float(done[name]["test_balanced_accuracy"]) for name in names if name in done]))
+            title = "scratch, in PyTorch" if start == PEER else start
+            print(f"| {title} | {protocol} |", " | ".join(cells), "|")
+    print("\nMinutes of a run, mean over the seeds\n")
+    print("| run | minutes | processor minutes |")
+    print("|---|---|---|")
     groups = {}
-    for name, *_ in runs():
-        if finished(out, name):
-            groups.setdefault(name.rsplit("-", 1)[0], []).append(json.loads((out / name / "cost.json").read_text()))
-    for group, costs in groups.items():
-        processor = statistics.mean(cost["processor_seconds"] for cost in costs) / 60
-        wall = statistics.mean(cost["seconds"] for cost in costs) / 60
-        print(f"| {group} | {processor:.1f} ({wall:.1f}) |")
+    for name, row in done.items():
+        groups.setdefault(name.rsplit("-", 1)[0], []).append(row)
+    for group, rows in groups.items():
+        wall, busy = (statistics.mean(float(row[column]) for row in rows) / 60 for column in ["seconds", "processor_seconds"])
+        print(f"| {group} | {wall:.1f} | {busy:.1f} |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("data", type=Path, nargs="?", help="folder of the data set")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--program", type=Path, default=Path("target/release/millsight-train"))
+    parser.add_argument("--python", type=Path, help="interpreter with PyTorch, for the comparison")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of the names of runs to train")
     parser.add_argument("--tables", action="store_true", help="train nothing")
     given = parser.parse_args()
-    given.program = given.program.resolve()
-    given.out.mkdir(parents=True, exist_ok=True)
-    table = given.data / "split.csv"
-    if not table.exists():
-        subprocess.run([given.program, "index", given.data], check=True)
-        subprocess.run([given.program, "split", given.data / "index.csv"], check=True)
     if not given.tables:
-        for only in given.only:
-            for run in runs():
-                if run[0].startswith(only):
-                    train(given, table, *run)
-    tables(given.out)
+        if not given.data:
+            parser.error("the folder of the data set is needed, or --tables")
+        given.program = given.program.resolve()
+        given.out.mkdir(parents=True, exist_ok=True)
+        table = given.data / "split.csv"
+        if not table.exists():
+            subprocess.run([given.program, "index", given.data], check=True)
+            subprocess.run([given.program, "split", given.data / "index.csv"], check=True)
+        train_all(given, table)
+    tables(given.results)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,17 @@
 Same table, preprocessing (Pillow's bilinear resize, mean and deviation given),
 network (timm's vit_tiny_patch16), loss (cross-entropy with inverse-frequency
 weights of unit mean), optimiser (AdamW; biases, norms, class token and
-positions without decay) and constant rate as `millsight-train train`, and the
-same choice of the epoch by balanced accuracy on the validation part. Prints
-one line of JSON with the figures on the test part.
+positions without decay), rate (constant, or warm-up and cosine in every step)
+and flips as `millsight-train train`, and the same choice of the epoch by
+balanced accuracy on the validation part. The random numbers, and with them the
+chosen labels, are others. Prints one line of JSON with the figures on the test
+part.
 """
 
 import argparse
 import csv
 import json
+import math
 import random
 import time
 from collections import defaultdict
@@ -58,6 +61,24 @@ def normalised(levels, mean, std):
     return ((levels.float() / 255 - mean) / std).unsqueeze(1).expand(-1, 3, -1, -1)
 
 
+def rate(highest, step, warmup, steps, cosine):
+    """The learning rate of a step: linear warm-up, then constant or half a cosine down to 1e-6."""
+    if step < warmup:
+        return highest * (step + 1) / warmup
+    if not cosine:
+        return highest
+    done = (step - warmup) / (steps - warmup)
+    return 1e-6 + (highest - 1e-6) * (1 + math.cos(math.pi * done)) / 2
+
+
+def flipped(levels):
+    """Each image mirrored from left to right and upside down, each with even odds."""
+    for axis in [1, 2]:
+        chosen = torch.rand(len(levels)) < 0.5
+        levels = torch.where(chosen.view(-1, 1, 1), levels.flip(axis), levels)
+    return levels
+
+
 def balanced_accuracy(truth, predicted):
     recalls = [(predicted[truth == c] == c).float().mean() for c in truth.unique()]
     return float(torch.stack(recalls).mean())
@@ -73,6 +94,9 @@ def main():
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1.5e-4)
     parser.add_argument("--weight-decay", type=float, default=0.05)
+    parser.add_argument("--schedule", choices=["constant", "cosine"], default="constant")
+    parser.add_argument("--warmup-epochs", type=float, default=0)
+    parser.add_argument("--flips", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
@@ -110,16 +134,23 @@ def main():
             batches = levels[part].split(64)
             return torch.cat([network(normalised(b, mean, std)).argmax(1) for b in batches])
 
+    steps_per_epoch = math.ceil(len(labels["train"]) / given.batch_size)
+    warmup, steps = round(given.warmup_epochs * steps_per_epoch), given.epochs * steps_per_epoch
+    step = 0
     best, at_best, begin, trained = -1.0, {}, time.time(), 0.0
     for epoch in range(given.epochs):
         network.train()
         start = time.time()
         order = torch.randperm(len(labels["train"]))
         for batch in order.split(given.batch_size):
-            loss = loss_of(network(normalised(levels["train"][batch], mean, std)), labels["train"][batch])
+            for group in optimiser.param_groups:
+                group["lr"] = rate(given.learning_rate, step, warmup, steps, given.schedule == "cosine")
+            tiles = flipped(levels["train"][batch]) if given.flips else levels["train"][batch]
+            loss = loss_of(network(normalised(tiles, mean, std)), labels["train"][batch])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            step += 1
         trained += time.time() - start
         score = balanced_accuracy(labels["val"], predict("val"))
         if score > best:
