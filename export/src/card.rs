@@ -279,6 +279,16 @@ impl Preprocessing {
             std: [0.229, 0.224, 0.225],
         }
     }
+
+    /// Pillow's bilinear resize and mean and deviation 0.5, timm's
+    /// `IMAGENET_INCEPTION_MEAN` and `IMAGENET_INCEPTION_STD`.
+    pub fn inception() -> Self {
+        Self {
+            mean: [0.5; 3],
+            std: [0.5; 3],
+            ..Self::imagenet()
+        }
+    }
 }
 
 impl Default for Preprocessing {

@@ -167,7 +167,7 @@ def train(given, table, name, seed, begin, options):
     else:
         words = options[1:2] if verb == "pretrain" else []
         command = [given.program, verb, *words, table, "--out", run, *options[1 + len(words):]]
-        command += ["--image-size", IMAGE_SIZE, "--normalisation", "data", "--seed", seed]
+        command += ["--image-size", IMAGE_SIZE, "--seed", seed]
         if begin:
             command += ["--init", given.out / begin / "backbone.safetensors"]
     command += ["--workers", given.workers]

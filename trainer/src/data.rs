@@ -7,9 +7,9 @@
 //! * [`check`]: files that training should not see.
 //! * [`near_duplicates`]: tiles that show nearly the same.
 //! * [`fraction`]: a part of the training part, for few labels.
-//! * [`tiles`]: decoded and prepared tiles, cached in memory.
+//! * [`tiles`]: decoded tiles, cached in memory.
 //! * [`statistics`]: mean and deviation of a set's levels.
-//! * [`augment`]: random changes of a prepared tile.
+//! * [`augment`]: random changes of a tile.
 //! * [`order`]: which tile comes when.
 //! * [`batches`]: a thread that keeps the next batches ready.
 

@@ -13,14 +13,14 @@ pub struct Machine {
     pub device: DeviceChoice,
     /// Threads that compute and threads that decode.
     pub workers: usize,
-    /// Memory for prepared tiles, in bytes.
+    /// Memory for decoded tiles, in bytes.
     pub cache_bytes: usize,
     /// Steps after which a checkpoint is written inside an epoch.
     pub checkpoint_steps: usize,
 }
 
 impl Machine {
-    /// All processors, 2 GiB for prepared tiles, and a checkpoint at least
+    /// All processors, 2 GiB for decoded tiles, and a checkpoint at least
     /// every 500 steps.
     pub fn cpu() -> Self {
         Self {

@@ -19,6 +19,16 @@ const SMALL: &str = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --
 const CONVOLUTIONAL: &str = "--arch yolo-cls-n --image-size 32 --batch-size 16 --epochs 3 \
                              --augment flips --seed 4 --checkpoint-steps 1";
 
+/// The same of MAE.
+const MAE: &str = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --mlp-ratio 2 \
+                   --decoder-width 16 --decoder-depth 1 --decoder-heads 2 --batch-size 8 \
+                   --epochs 3 --augment flips --seed 4 --checkpoint-steps 1";
+
+/// The same of DINO.
+const DINO: &str = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --mlp-ratio 2 \
+                    --local-crops 2 --local-size 16 --out-dim 64 --head-hidden 32 --batch-size 8 \
+                    --epochs 3 --drop-path 0.1 --seed 4 --checkpoint-steps 1";
+
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millsight-train"));
     command.args(arguments);
@@ -30,7 +40,7 @@ fn text(path: &Path) -> &str {
 }
 
 fn trained(table: &Path, run: &Path, options: &str) -> Command {
-    let mut command = new_run(table, run, "");
+    let mut command = new_run("train", table, run, "");
     let small: Vec<&str> = SMALL.split_whitespace().collect();
     let changed = |option: &&[&str]| !options.split_whitespace().any(|other| other == option[0]);
     command.args(small.chunks(2).filter(changed).flatten());
@@ -38,8 +48,9 @@ fn trained(table: &Path, run: &Path, options: &str) -> Command {
     command
 }
 
-fn new_run(table: &Path, run: &Path, options: &str) -> Command {
-    let mut command = program(&["train", text(table), "--out", text(run)]);
+fn new_run(words: &str, table: &Path, run: &Path, options: &str) -> Command {
+    let mut command = program(&words.split_whitespace().collect::<Vec<_>>());
+    command.args([text(table), "--out", text(run)]);
     command.args(options.split_whitespace());
     command
 }
@@ -99,22 +110,30 @@ fn data() -> (tempfile::TempDir, PathBuf) {
 
 #[test]
 fn a_killed_run_goes_on_with_the_losses_of_one_that_was_not() {
-    goes_on_after_a_kill(SMALL);
+    goes_on_after_a_kill("train", SMALL);
 }
 
 #[test]
 fn a_killed_run_of_the_convolutional_network_goes_on_as_well() {
-    goes_on_after_a_kill(CONVOLUTIONAL);
+    goes_on_after_a_kill("train", CONVOLUTIONAL);
 }
 
-fn goes_on_after_a_kill(options: &str) {
+#[test]
+fn killed_pretraining_goes_on_with_the_losses_of_one_that_was_not() {
+    goes_on_after_a_kill("pretrain mae", MAE);
+    goes_on_after_a_kill("pretrain dino", DINO);
+}
+
+/// `words` are those of the command.
+fn goes_on_after_a_kill(words: &str, options: &str) {
     let (_data, table) = data();
     let out = tempfile::tempdir().unwrap();
     let (whole, stopped) = (out.path().join("whole"), out.path().join("stopped"));
-    succeed(&mut new_run(&table, &whole, options));
-    kill(new_run(&table, &stopped, options), &stopped);
+    succeed(&mut new_run(words, &table, &whole, options));
+    kill(new_run(words, &table, &stopped, options), &stopped);
+    let verb = words.split_whitespace().next().unwrap();
     succeed(&mut program(&[
-        "train",
+        verb,
         "--resume",
         text(&stopped),
         "--workers",

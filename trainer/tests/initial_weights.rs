@@ -6,6 +6,7 @@ mod tiles;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use millsight_export::card::Preprocessing;
 use millsight_export::weights::NamedArrays;
 use predicates::prelude::{PredicateBooleanExt, predicate};
 use predicates::str::contains;
@@ -88,8 +89,7 @@ fn a_run_takes_its_sizes_from_the_file() {
                 .and(contains("DINOv2 with Hugging Face's names"))
                 .and(contains("positions resampled from 4 x 4 patches")),
         );
-    let config = std::fs::read(first.join("config.json")).unwrap();
-    let config: Value = serde_json::from_slice(&config).unwrap();
+    let config = configuration(&first);
     let network = &config["network"];
     for (name, value) in [
         ("patch", 2),
@@ -109,9 +109,81 @@ fn a_run_takes_its_sizes_from_the_file() {
             .not()
             .and(contains("not in the file").not()),
     );
-    let again = std::fs::read(second.join("config.json")).unwrap();
-    let again: Value = serde_json::from_slice(&again).unwrap();
-    assert_eq!(again["network"], *network);
+    assert_eq!(configuration(&second)["network"], *network);
+}
+
+/// The configuration that a run has written.
+fn configuration(run: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(run.join("config.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn weights_keep_the_normalisation_that_they_have_learnt_with() {
+    let data = tiles::folder(&[("no_defect", 8), ("cracks", 8)], 16);
+    tiles::split(data.path());
+    // Marks are larger there, so that mean and deviation differ.
+    let other = tiles::folder(&[("cracks", 8), ("overfill", 40)], 16);
+    tiles::split(other.path());
+    let out = tempfile::tempdir().unwrap();
+    let run = |name: &str| out.path().join(name);
+    let train = |data: &Path, name: &str, options: &[&str]| {
+        let table = data.join("split.csv");
+        let assert = program()
+            .args(["train", text(&table), "--epochs", "1"])
+            .args(["--out", text(&run(name))])
+            .args(options)
+            .assert()
+            .success();
+        let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+        (configuration(&run(name))["preprocessing"].clone(), said)
+    };
+    let sizes = "--image-size 16 --patch 8 --width 16 --depth 1 --heads 2";
+    let sizes: Vec<&str> = sizes.split_whitespace().collect();
+    let (learnt, _) = train(data.path(), "first", &sizes);
+    let imagenet = serde_json::to_value(Preprocessing::imagenet()).unwrap();
+    assert_ne!(learnt, imagenet);
+
+    let best = run("first").join("best.safetensors");
+    let (kept, said) = train(other.path(), "kept", &["--init", text(&best)]);
+    assert_eq!(kept, learnt);
+    assert!(!said.contains("warning"), "{said}");
+
+    // A copy without the run's configuration still says it.
+    let copy = run("copy.safetensors");
+    program()
+        .args(["convert-weights", text(&best), "--out", text(&copy)])
+        .assert()
+        .success();
+    let (kept, _) = train(other.path(), "copied", &["--init", text(&copy)]);
+    assert_eq!(kept, learnt);
+    let network = |name: &str| configuration(&run(name))["network"].clone();
+    assert_eq!(network("copied"), network("first"));
+
+    for normalisation in ["imagenet", "data"] {
+        let options = ["--init", text(&best), "--normalisation", normalisation];
+        let (changed, said) = train(other.path(), normalisation, &options);
+        assert_ne!(changed, learnt);
+        let warning = "best.safetensors has learnt with mean 0.";
+        assert!(said.contains(warning), "{said}");
+    }
+
+    let foreign = weights("timm_mixed.pth");
+    let options = [
+        "--init",
+        text(&foreign),
+        "--heads",
+        "2",
+        "--image-size",
+        "8",
+    ];
+    let (assumed, said) = train(data.path(), "foreign", &options);
+    assert_eq!(assumed, imagenet);
+    let notice = "timm_mixed.pth does not say how its images were normalised";
+    assert!(said.contains(notice), "{said}");
+    let options = [&options[..], &["--normalisation", "inception"]].concat();
+    let (halves, said) = train(data.path(), "inception", &options);
+    assert_eq!(halves["mean"], serde_json::json!([0.5, 0.5, 0.5]));
+    assert!(!said.contains("does not say how its images"), "{said}");
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn a_step_gathers_the_mean_over_its_shards_and_no_more() {
         &config.table,
     )
     .unwrap();
-    let levels = (0..8).flat_map(|tile| tiles.tile(tile).unwrap().into_owned());
+    let levels = (0..8).flat_map(|tile| tiles.tile(tile).unwrap().levels.into_owned());
     let device = Device::flex().autodiff();
     let images = pixels::normalised(
         levels.collect(),

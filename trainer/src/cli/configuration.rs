@@ -50,7 +50,9 @@ impl Asked<'_> {
             layer_scale: self.network.layer_scale(),
             colour,
             classes: table.classes(),
-            preprocessing: self.network.preprocessing(&table, &root, form)?,
+            preprocessing: self
+                .network
+                .preprocessing(&table, &root, form, init.as_ref())?,
             table: super::absolute(self.table)?,
             table_sha256: table.sha256,
             data_root: root,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::output;
-use millsight_trainer::weights::backbone::{Backbone, NETWORK};
+use millsight_trainer::weights::backbone::{Backbone, NETWORK, PREPROCESSING};
 use millsight_trainer::weights::initialise;
 use serde_json::json;
 
@@ -45,9 +45,10 @@ impl ConvertWeightsArgs {
     pub fn run(&self) -> Result<()> {
         let backbone = Backbone::open(&self.file).into_diagnostic()?;
         let sizes = &backbone.sizes;
-        // Heads decide no shape.
+        // Heads decide no shape: any number does where the file states none.
+        let heads = sizes.heads.unwrap_or(1);
         let mut network = backbone
-            .network(Some(1), sizes.classes.unwrap_or(1))
+            .network(Some(heads), sizes.classes.unwrap_or(1))
             .into_diagnostic()?;
         let image = match (self.image_size, sizes.grid) {
             (Some(side), _) => [side, side],
@@ -61,6 +62,11 @@ impl ConvertWeightsArgs {
             [stated.image_height, stated.image_width] = image;
             let stated = serde_json::to_string(&stated).into_diagnostic()?;
             weights.metadata.insert(NETWORK.to_owned(), stated);
+        }
+        if let Some(preprocessing) = &backbone.preprocessing {
+            let preprocessing = serde_json::to_string(preprocessing).into_diagnostic()?;
+            let key = PREPROCESSING.to_owned();
+            weights.metadata.insert(key, preprocessing);
         }
         weights.save(&self.out).into_diagnostic()?;
         report_adoption("from", &self.file, &adoption);

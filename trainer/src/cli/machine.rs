@@ -20,8 +20,10 @@ pub struct MachineArgs {
     /// Threads that compute and decode [default: all processors].
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Memory for prepared tiles in MiB; a grey tile of 224 pixels takes
-    /// 49 KiB. Tiles beyond are decoded again in each epoch.
+    /// Memory for decoded tiles in MiB; a grey tile of 224 pixels takes 49 KiB.
+    /// Tiles are kept as large as the network takes them, those that parts are
+    /// cut out of as large as they are stored. What has no room is decoded again
+    /// in each epoch.
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     cache_mib: usize,
 }
@@ -43,6 +45,26 @@ impl MachineArgs {
             Some(given) => given,
             None if self.device.wants_shards() => best,
             None => batch_size.div_ceil(self.device.count()).max(1),
+        }
+    }
+}
+
+/// What to compute with, and how often a run is made safe.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Machine")]
+pub struct TrainingMachineArgs {
+    #[command(flatten)]
+    pub computing: MachineArgs,
+    /// Steps after which a checkpoint is written inside an epoch.
+    #[arg(long, value_name = "STEPS", default_value_t = 500)]
+    checkpoint_steps: usize,
+}
+
+impl TrainingMachineArgs {
+    pub fn machine(&self) -> Machine {
+        Machine {
+            checkpoint_steps: self.checkpoint_steps,
+            ..self.computing.machine()
         }
     }
 }

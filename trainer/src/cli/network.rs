@@ -56,20 +56,28 @@ pub struct NetworkArgs {
     /// says so of all tiles].
     #[arg(long)]
     colour: Option<Colour>,
-    /// Mean and deviation with which levels are normalised. Those of ImageNet
-    /// suit weights that were trained on it; those of the training part let a
-    /// network that starts from nothing learn sooner from faint contrasts.
-    #[arg(long, default_value = "data")]
-    normalisation: Normalisation,
+    /// Mean and deviation with which levels are normalised [default: those that
+    /// the file of --init learnt with, ImageNet's where it does not say; without
+    /// --init those of the training part].
+    #[arg(long)]
+    normalisation: Option<Normalisation>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Normalisation {
-    /// Of the training part.
+    /// Of the training part: a network that starts from nothing learns sooner
+    /// from faint contrasts.
     Data,
-    /// Of ImageNet.
+    /// Of ImageNet, with which the published weights of MAE, DINO and DINOv2
+    /// have learnt.
     Imagenet,
+    /// 0.5 of all levels, with which timm's weights named augreg have learnt.
+    Inception,
 }
+
+/// Difference of mean or deviation, in units of 0..1, that a network notices:
+/// resizing alone changes them by less.
+const NOTICEABLE: f32 = 0.01;
 
 impl NetworkArgs {
     /// The convolutional network that is asked for.
@@ -162,27 +170,75 @@ impl NetworkArgs {
         self.colour.unwrap_or_else(|| Colour::of(&table.rows))
     }
 
-    /// Normalisation of the tiles of a table.
+    /// Normalisation of the tiles of a table: what is asked for, else what the
+    /// weights have learnt with.
     pub fn preprocessing(
         &self,
         table: &Table,
         root: &Path,
         form: TileForm,
+        init: Option<&Backbone>,
     ) -> Result<Preprocessing> {
-        let imagenet = Preprocessing::imagenet();
-        if self.normalisation == Normalisation::Imagenet {
-            return Ok(imagenet);
+        let learnt = init.and_then(|init| init.preprocessing.as_ref());
+        let asked = match (self.normalisation, init, learnt) {
+            (Some(asked), ..) => asked,
+            (None, _, Some(learnt)) => return Ok(learnt.clone()),
+            (None, Some(init), None) => {
+                eprintln!(
+                    "{} does not say how its images were normalised; ImageNet's mean and \
+                     deviation are assumed (--normalisation)",
+                    init.path.display()
+                );
+                Normalisation::Imagenet
+            }
+            (None, None, None) => Normalisation::Data,
+        };
+        let preprocessing = match asked {
+            Normalisation::Data => normalised_by_data(table, root, form)?,
+            Normalisation::Imagenet => Preprocessing::imagenet(),
+            Normalisation::Inception => Preprocessing::inception(),
+        };
+        if let (Some(init), Some(learnt)) = (init, learnt)
+            && differ(learnt, &preprocessing)
+        {
+            eprintln!(
+                "warning: {} has learnt with {}, and now gets {}; without --normalisation it keeps \
+                 its own",
+                init.path.display(),
+                figures(learnt),
+                figures(&preprocessing)
+            );
         }
-        let rows = table.part(Split::Train).into_diagnostic()?;
-        let classes = table.classes();
-        let tiles = Tiles::new(&rows, &classes, root, form, 0, &table.path).into_diagnostic()?;
-        let (mean, std) = statistics::of(&tiles).into_diagnostic()?;
-        Ok(Preprocessing {
-            mean,
-            std,
-            ..imagenet
-        })
+        Ok(preprocessing)
     }
+}
+
+/// Mean and deviation of the training part of a table.
+fn normalised_by_data(table: &Table, root: &Path, form: TileForm) -> Result<Preprocessing> {
+    let rows = table.part(Split::Train).into_diagnostic()?;
+    let classes = table.classes();
+    let tiles = Tiles::new(&rows, &classes, root, form, 0, &table.path).into_diagnostic()?;
+    let (mean, std) = statistics::of(&tiles).into_diagnostic()?;
+    Ok(Preprocessing {
+        mean,
+        std,
+        ..Preprocessing::imagenet()
+    })
+}
+
+fn differ(one: &Preprocessing, other: &Preprocessing) -> bool {
+    let one = one.mean.iter().chain(&one.std);
+    let mut pairs = one.zip(other.mean.iter().chain(&other.std));
+    pairs.any(|(one, other)| (one - other).abs() > NOTICEABLE)
+}
+
+fn figures(preprocessing: &Preprocessing) -> String {
+    let listed = |values: [f32; 3]| values.map(|value| format!("{value:.3}")).join(", ");
+    format!(
+        "mean {} and deviation {}",
+        listed(preprocessing.mean),
+        listed(preprocessing.std)
+    )
 }
 
 /// Refuses images that are larger than a model file may take.

@@ -23,7 +23,7 @@ use serde_json::json;
 
 use super::configuration::Asked;
 use super::listed::Listed;
-use super::machine::{MachineArgs, SHARD_SIZE};
+use super::machine::{SHARD_SIZE, TrainingMachineArgs};
 use super::network::NetworkArgs;
 use super::progress::TrainingProgress;
 
@@ -59,7 +59,7 @@ pub struct PretrainArgs {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    machine: MachineArgs,
+    machine: TrainingMachineArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -105,7 +105,7 @@ struct RunArgs {
     #[command(flatten)]
     training: TrainingArgs,
     #[command(flatten)]
-    machine: MachineArgs,
+    machine: TrainingMachineArgs,
 }
 
 #[derive(Debug, Args)]
@@ -198,9 +198,11 @@ impl RunArgs {
             batch_size,
             optimiser: recipe.optimiser,
             seed: training.seed,
-            shard_size: self
-                .machine
-                .shard_size(training.shard_size, SHARD_SIZE, batch_size),
+            shard_size: self.machine.computing.shard_size(
+                training.shard_size,
+                SHARD_SIZE,
+                batch_size,
+            ),
             precision: training.precision,
         };
         let config = asked.config(|table, init| {

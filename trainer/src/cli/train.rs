@@ -9,14 +9,13 @@ use millsight_export::graph::Pooling;
 use millsight_export::output;
 use millsight_trainer::TrainError;
 use millsight_trainer::downstream;
-use millsight_trainer::machine::Machine;
 use millsight_trainer::model::network::Network;
 use millsight_trainer::run::config::RunConfig;
 use millsight_trainer::run::folder::RunFolder;
 use serde_json::json;
 
 use super::configuration::{Asked, elements};
-use super::machine::MachineArgs;
+use super::machine::TrainingMachineArgs;
 use super::network::{Architecture, NetworkArgs};
 use super::progress::TrainingProgress;
 use super::recipe::RecipeArgs;
@@ -51,7 +50,7 @@ Examples:
   millsight-train train steel/split.csv --out runs/tuned \\
     --init runs/first/best.safetensors --learning-rate 5e-5
   millsight-train train steel/split.csv --out runs/dinov2 \\
-    --init dinov2_vits14.safetensors --normalisation imagenet
+    --init dinov2_vits14.safetensors
   millsight-train train steel/split.csv --out runs/convolutional \\
     --arch yolo-cls-n --learning-rate 1e-3 --augment flips
   millsight-train train --resume runs/first")]
@@ -87,23 +86,12 @@ pub struct TrainArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
-    machine: MachineArgs,
-    /// Steps after which a checkpoint is written inside an epoch.
-    #[arg(
-        long,
-        value_name = "STEPS",
-        default_value_t = 500,
-        help_heading = "Machine"
-    )]
-    checkpoint_steps: usize,
+    machine: TrainingMachineArgs,
 }
 
 impl TrainArgs {
     pub fn run(&self) -> Result<()> {
-        let machine = Machine {
-            checkpoint_steps: self.checkpoint_steps,
-            ..self.machine.machine()
-        };
+        let machine = self.machine.machine();
         // A missing GPU is reported before anything is read or written.
         let precision = self.recipe.precision;
         machine.device.open_all(precision).into_diagnostic()?;
@@ -169,7 +157,7 @@ impl TrainArgs {
             batch_size: recipe.batch_size,
             optimiser: recipe.optimiser(),
             seed: recipe.seed,
-            shard_size: recipe.shard_size(&self.machine),
+            shard_size: recipe.shard_size(&self.machine.computing),
             precision: recipe.precision,
         };
         let config = asked.config(|table, init| {

@@ -1,4 +1,4 @@
-//! Random changes of a prepared tile, all off by default.
+//! Random changes of a tile, all off by default.
 //!
 //! * [`words`]: how changes are spelt on the command line.
 //! * `crop`: parts of a tile, resized.
@@ -179,7 +179,8 @@ impl Change {
         }
     }
 
-    fn is_crop(&self) -> bool {
+    /// Whether it cuts out a part.
+    pub(crate) fn is_crop(&self) -> bool {
         matches!(self, Self::RandomCrop { .. } | Self::FixedCrop { .. })
     }
 }

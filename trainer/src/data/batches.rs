@@ -92,15 +92,15 @@ fn prepare(pass: Pass<'_>, chunk: &[usize], first: usize) -> Result<Batch, DataE
             if pass.views.is_empty() {
                 return Ok(Vec::new());
             }
-            let levels = pass.tiles.tile(tile)?;
+            let tile = pass.tiles.tile(tile)?;
             // By position, not by tile: balanced sampling may draw a tile
             // twice in one pass.
             let number = (pass.epoch as u64) << 32 | (first + position) as u64;
             let mut random = generator(pass.seed, Stream::Augmentation, number);
             let tile = Tile {
-                levels: &levels,
+                levels: &tile.levels,
                 channels: pass.tiles.form.colour.channels(),
-                size: pass.tiles.form.size,
+                size: tile.size,
             };
             let view = |view: &View| augment::apply(&view.changes, tile, view.size, &mut random);
             pass.views.iter().map(view).collect()
@@ -195,5 +195,47 @@ mod tests {
         assert_eq!(tile(0, 1, 576), tile(0, 2, 576));
         assert_ne!(tile(1, 1, 256), tile(1, 2, 256));
         assert_ne!(tile(1, 1, 256), tile(2, 1, 256));
+    }
+
+    #[test]
+    fn a_whole_view_of_a_stored_tile_is_what_the_network_sees_at_inspection() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("a")).unwrap();
+        let image = image::RgbImage::from_fn(90, 70, |x, y| {
+            image::Rgb([(x * 7 + y * 5) as u8, (x * y) as u8, (x * 3 ^ y) as u8])
+        });
+        image.save(root.path().join("a/0.png")).unwrap();
+        let rows = index::folder(root.path()).unwrap().rows;
+        for colour in [Colour::Grey, Colour::Rgb] {
+            let form = TileForm {
+                size: [24, 32],
+                colour,
+            };
+            let open = || {
+                let classes = ["a".to_owned()];
+                Tiles::new(&rows, &classes, root.path(), form, 1 << 20, root.path()).unwrap()
+            };
+            let (prepared, stored) = (open(), open().stored());
+            let pass = Pass {
+                tiles: &stored,
+                order: &[0],
+                skip: 0,
+                batch_size: 1,
+                views: &[View {
+                    size: form.size,
+                    changes: Vec::new(),
+                }],
+                seed: 0,
+                epoch: 0,
+            };
+            let pool = rayon::ThreadPoolBuilder::new().build().unwrap();
+            let mut views = Vec::new();
+            for_each(pass, &pool, |batch| -> Result<(), DataError> {
+                views.extend(batch.views);
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(views, [prepared.tile(0).unwrap().levels.into_owned()]);
+        }
     }
 }

@@ -7,8 +7,8 @@ use super::tiles::Tiles;
 /// Tiles that are looked at.
 const SAMPLE: usize = 256;
 
-/// Mean and standard deviation of each channel over tiles spread evenly over
-/// the set, in units of 0..1, rounded to 4 digits; a grey tile's serve for
+/// Mean and standard deviation of each channel over tiles, as large as the
+/// network takes them, that are spread evenly over the set, in units of 0..1, rounded to 4 digits; a grey tile's serve for
 /// all three channels.
 ///
 /// # Errors
@@ -21,7 +21,7 @@ pub fn of(tiles: &Tiles) -> Result<([f32; 3], [f32; 3]), DataError> {
     let mut sums = vec![(0u64, 0u64); channels];
     for &number in &sample {
         let tile = tiles.tile(number)?;
-        for (levels, (sum, squares)) in tile.chunks_exact(plane).zip(&mut sums) {
+        for (levels, (sum, squares)) in tile.levels.chunks_exact(plane).zip(&mut sums) {
             for level in levels {
                 *sum += u64::from(*level);
                 *squares += u64::from(*level).pow(2);

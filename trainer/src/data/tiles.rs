@@ -1,8 +1,9 @@
-//! Decoded and prepared tiles, cached in memory.
+//! Decoded tiles, cached in memory.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use millsight_export::card::{ElementType, InputSpec, Preprocessing};
 use millsight_export::preprocess::{Preprocessor, load_image};
@@ -66,24 +67,45 @@ impl TileForm {
     }
 }
 
-/// The tiles of one part of a table, prepared when they are asked for.
+/// The levels of one tile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Levels<'a> {
+    /// `[channels, height, width]`.
+    pub levels: Cow<'a, [u8]>,
+    /// Height and width in pixels.
+    pub size: [usize; 2],
+}
+
+impl Levels<'_> {
+    fn borrowed(&self) -> Levels<'_> {
+        Levels {
+            levels: Cow::Borrowed(&self.levels),
+            size: self.size,
+        }
+    }
+}
+
+/// The tiles of one part of a table, read when they are asked for.
 #[derive(Debug)]
 pub struct Tiles {
     /// Paths as in the table.
     pub names: Vec<String>,
     /// Class index of each tile.
     pub labels: Vec<usize>,
-    /// How the tiles are prepared.
+    /// In what form they reach the network.
     pub form: TileForm,
     files: Vec<PathBuf>,
-    /// The first tiles, as many as the memory bound allows.
-    cache: Vec<OnceLock<Box<[u8]>>>,
+    /// Whether they are given as large as they are stored.
+    stored: bool,
+    cache: Vec<OnceLock<Levels<'static>>>,
+    /// Bytes that the cache may still take.
+    room: AtomicUsize,
 }
 
 impl Tiles {
-    /// The tiles of `rows` below `root`; nothing is read yet. At most
-    /// `cache_bytes` of prepared tiles are kept in memory, the others are
-    /// decoded each time.
+    /// The tiles of `rows` below `root`, as large as the network takes them;
+    /// nothing is read yet. At most `cache_bytes` of levels are kept in memory,
+    /// other tiles are decoded each time.
     ///
     /// # Errors
     /// When a label is not among `classes`; `table` names it.
@@ -108,14 +130,24 @@ impl Tiles {
                     })
             })
             .collect::<Result<_, _>>()?;
-        let cached = rows.len().min(cache_bytes / form.bytes().max(1));
         Ok(Self {
             names: rows.iter().map(|row| row.path.clone()).collect(),
             labels,
             form,
             files: rows.iter().map(|row| root.join(&row.path)).collect(),
-            cache: (0..cached).map(|_| OnceLock::new()).collect(),
+            stored: false,
+            cache: rows.iter().map(|_| OnceLock::new()).collect(),
+            room: AtomicUsize::new(cache_bytes),
         })
+    }
+
+    /// The same tiles as large as they are stored, so that a part which is cut
+    /// out has all its pixels.
+    pub fn stored(self) -> Self {
+        Self {
+            stored: true,
+            ..self
+        }
     }
 
     /// The image file of each tile.
@@ -133,46 +165,126 @@ impl Tiles {
         self.files.is_empty()
     }
 
-    /// Levels of one tile, `[channels, height, width]`.
+    /// One tile, of the network's size unless they are [`Tiles::stored`].
     ///
     /// # Errors
     /// When the file is missing or cannot be decoded.
-    pub fn tile(&self, number: usize) -> Result<Cow<'_, [u8]>, DataError> {
-        let Some(slot) = self.cache.get(number) else {
-            return Ok(Cow::Owned(self.prepare(number)?));
-        };
-        if let Some(tile) = slot.get() {
-            return Ok(Cow::Borrowed(tile));
+    pub fn tile(&self, number: usize) -> Result<Levels<'_>, DataError> {
+        let slot = &self.cache[number];
+        if let Some(kept) = slot.get() {
+            return Ok(kept.borrowed());
         }
-        // Two threads may prepare the same tile; both get the same bytes.
-        let tile = self.prepare(number)?.into_boxed_slice();
-        Ok(Cow::Borrowed(slot.get_or_init(|| tile)))
-    }
-
-    fn prepare(&self, number: usize) -> Result<Vec<u8>, DataError> {
-        prepare(&self.files[number], self.form)
+        let size = (!self.stored).then_some(self.form.size);
+        let tile = read(&self.files[number], size, self.form.colour)?;
+        let bytes = tile.levels.len();
+        let take = |room: usize| room.checked_sub(bytes);
+        let order = Ordering::Relaxed;
+        if self.room.fetch_update(order, order, take).is_err() {
+            return Ok(tile);
+        }
+        // Two threads may read the same tile; both get the same bytes.
+        let mut unused = bytes;
+        let kept = slot.get_or_init(|| {
+            unused = 0;
+            tile
+        });
+        self.room.fetch_add(unused, order);
+        Ok(kept.borrowed())
     }
 }
 
-/// Reads an image and brings it to the network's form, by the code that the
-/// runtime uses as well.
-fn prepare(path: &Path, form: TileForm) -> Result<Vec<u8>, DataError> {
+/// Reads an image and brings it to the network's channels and to `size`, by
+/// the code that the runtime uses as well; without a size it keeps its own.
+fn read(
+    path: &Path,
+    size: Option<[usize; 2]>,
+    colour: Colour,
+) -> Result<Levels<'static>, DataError> {
     let image = load_image(path)?;
+    let view = image.view();
+    let size = size.unwrap_or([view.height, view.width]);
     let input = InputSpec {
         name: String::new(),
-        width: form.size[1],
-        height: form.size[0],
-        channels: form.colour.channels(),
+        width: size[1],
+        height: size[0],
+        channels: colour.channels(),
         element: ElementType::U8,
     };
     // Levels do not depend on the normalisation.
     let mut preprocessor = Preprocessor::new(&input, &Preprocessing::imagenet());
     let mut levels = vec![0; preprocessor.output_len()];
     preprocessor
-        .prepare_u8(image.view(), &mut levels)
+        .prepare_u8(view, &mut levels)
         .map_err(|error| DataError::Image {
             path: path.to_path_buf(),
             reason: error.to_string(),
         })?;
-    Ok(levels)
+    Ok(Levels {
+        levels: Cow::Owned(levels),
+        size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::data::index;
+
+    /// One stripe of each level, 1 pixel wide.
+    fn striped(root: &Path) -> Vec<Row> {
+        std::fs::create_dir(root.join("a")).unwrap();
+        for tile in 0..3u8 {
+            let stripes = image::GrayImage::from_fn(80, 60, |x, _| {
+                image::Luma([if x % 2 == 0 { tile } else { 255 - tile }])
+            });
+            stripes.save(root.join(format!("a/{tile}.png"))).unwrap();
+        }
+        index::folder(root).unwrap().rows
+    }
+
+    fn tiles(root: &Path, rows: &[Row], cache_bytes: usize) -> Tiles {
+        let form = TileForm {
+            size: [20, 20],
+            colour: Colour::Grey,
+        };
+        Tiles::new(rows, &["a".to_owned()], root, form, cache_bytes, root).unwrap()
+    }
+
+    #[test]
+    fn stored_tiles_keep_their_size_and_pixels() {
+        let root = tempfile::tempdir().unwrap();
+        let rows = striped(root.path());
+        let stored = tiles(root.path(), &rows, 1 << 20).stored();
+        let tile = stored.tile(1).unwrap();
+        assert_eq!(tile.size, [60, 80]);
+        assert_eq!(tile.levels[..4], [1, 254, 1, 254]);
+        let prepared = tiles(root.path(), &rows, 1 << 20);
+        let tile = prepared.tile(1).unwrap();
+        assert_eq!((tile.size, tile.levels.len()), ([20, 20], 400));
+        assert!(tile.levels.iter().all(|level| (100..156).contains(level)));
+    }
+
+    #[test]
+    fn the_cache_keeps_its_bound_and_changes_no_byte() {
+        let root = tempfile::tempdir().unwrap();
+        let rows = striped(root.path());
+        let expected = tiles(root.path(), &rows, 0);
+        let some = tiles(root.path(), &rows, 2 * 400 + 399);
+        for _ in 0..2 {
+            for number in [2, 0, 1] {
+                assert_eq!(some.tile(number).unwrap(), expected.tile(number).unwrap());
+            }
+        }
+        let kept = |tiles: &Tiles| -> Vec<bool> {
+            tiles
+                .cache
+                .iter()
+                .map(|slot| slot.get().is_some())
+                .collect()
+        };
+        assert_eq!(kept(&some), [true, false, true]);
+        assert_eq!(kept(&expected), [false; 3]);
+    }
 }

@@ -24,7 +24,7 @@ pub(super) struct Labelled {
 
 impl Labelled {
     /// Reads the table; no tile is read yet. Both parts together keep at most
-    /// `cache_bytes` of prepared tiles in memory.
+    /// `cache_bytes` of tiles in memory.
     pub fn open(
         config: &RunConfig,
         recipe: &Supervision,

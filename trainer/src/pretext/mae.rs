@@ -257,7 +257,7 @@ impl<'a> Pretraining<'a> {
         let tiles = order::spread(self.val.len(), TILES_IN_PICTURE);
         let mut levels = Vec::new();
         for &tile in &tiles {
-            levels.extend_from_slice(&self.val.tile(tile)?);
+            levels.extend_from_slice(&self.val.tile(tile)?.levels);
         }
         pictures::write(
             &self.run.picture(epoch),

@@ -86,6 +86,18 @@ impl Method {
             Self::Mae(_) | Self::Dino(_) => "pretrain",
         }
     }
+
+    /// Whether it cuts parts out of the training tiles.
+    pub(crate) fn crops(&self) -> bool {
+        match self {
+            Self::Finetune(FinetuneConfig { augmentations, .. })
+            | Self::Mae(MaeConfig { augmentations, .. }) => {
+                augmentations.iter().any(Change::is_crop)
+            }
+            Self::Probe(_) => false,
+            Self::Dino(_) => true,
+        }
+    }
 }
 
 /// How a whole network learns the classes.

@@ -17,7 +17,7 @@ pub fn parts(config: &RunConfig, machine: Machine) -> Result<(Tiles, Tiles), Tra
 }
 
 /// As [`parts`], with those rows of the training part that `choose` leaves and
-/// at most `cache_bytes` of prepared tiles in memory.
+/// at most `cache_bytes` of tiles in memory.
 ///
 /// # Errors
 /// As [`parts`].
@@ -43,5 +43,10 @@ pub fn chosen(
         let (classes, root) = (&config.classes, &config.data_root);
         Tiles::new(rows, classes, root, form, share(rows.len()), &config.table)
     };
-    Ok((tiles(&train)?, tiles(&val)?))
+    let train = tiles(&train)?;
+    let train = match config.method.crops() {
+        true => train.stored(),
+        false => train,
+    };
+    Ok((train, tiles(&val)?))
 }

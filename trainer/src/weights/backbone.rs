@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use millsight_export::card::Preprocessing;
 use millsight_export::graph::VitSpec;
 use millsight_export::weights::{NamedArray, NamedArrays};
 use serde::Deserialize;
@@ -18,6 +19,10 @@ use crate::training::checkpoint::POSITION;
 /// Key of the network, a [`VitSpec`] as JSON, in the metadata of our files of
 /// weights that have no configuration of a run.
 pub const NETWORK: &str = "millsight.network";
+
+/// Key of the normalisation of the images, a [`Preprocessing`] as JSON, beside
+/// [`NETWORK`].
+pub const PREPROCESSING: &str = "millsight.preprocessing";
 
 /// The weights of a Vision Transformer, whoever has trained it.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +40,8 @@ pub struct Backbone {
     pub sizes: Sizes,
     /// The network as the file itself states it.
     pub stated: Option<VitSpec>,
+    /// How its images were prepared, as the file itself states it.
+    pub preprocessing: Option<Preprocessing>,
     /// Arrays of the file that only its own training needed, with their names
     /// in the file: decoder, projection head, student, optimiser.
     pub not_needed: Vec<String>,
@@ -63,7 +70,7 @@ impl Backbone {
             path: path.clone(),
             reason,
         };
-        let stated = stated(&file).map_err(misfit)?;
+        let (stated, preprocessing) = stated(&file).map_err(misfit)?;
         let recognised = Recognised::of(&file).map_err(misfit)?;
         let mut weights = NamedArrays::new();
         let mut thirds: BTreeMap<String, [Option<NamedArray>; 3]> = BTreeMap::new();
@@ -98,6 +105,7 @@ impl Backbone {
             weights,
             sizes,
             stated,
+            preprocessing,
             not_needed,
             unknown,
             path,
@@ -135,28 +143,36 @@ impl Backbone {
 #[derive(Deserialize)]
 struct Configuration {
     network: Network,
+    preprocessing: Option<Preprocessing>,
 }
 
-/// The network that a file of ours states: by itself, or in the configuration
-/// of its run.
-fn stated(file: &WeightsFile) -> Result<Option<VitSpec>, String> {
-    let (key, network) = match (file.metadata(NETWORK), file.metadata(CONFIG)) {
-        (Some(network), _) => (NETWORK, serde_json::from_str(network).map(Network::Vit)),
-        (None, Some(config)) => {
-            let config: Result<Configuration, _> = serde_json::from_str(config);
-            (CONFIG, config.map(|config| config.network))
-        }
-        (None, None) if file.metadata(POSITION).is_some() => {
+/// The network and the preprocessing that a file of ours states: by itself, or
+/// in the configuration of its run.
+fn stated(file: &WeightsFile) -> Result<(Option<VitSpec>, Option<Preprocessing>), String> {
+    let wrong = |key: &str, error| format!("{key} in its metadata: {error}");
+    if let Some(network) = file.metadata(NETWORK) {
+        let network = serde_json::from_str(network).map_err(|error| wrong(NETWORK, error))?;
+        let preprocessing = file
+            .metadata(PREPROCESSING)
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| wrong(PREPROCESSING, error))?;
+        return Ok((Some(network), preprocessing));
+    }
+    let Some(config) = file.metadata(CONFIG) else {
+        if file.metadata(POSITION).is_some() {
             return Err(
                 "it is the checkpoint of a run, which does not state its network; \
                  take the run's best.safetensors"
                     .to_owned(),
             );
         }
-        (None, None) => return Ok(None),
+        return Ok((None, None));
     };
-    match network.map_err(|error| format!("{key} in its metadata: {error}"))? {
-        Network::Vit(network) => Ok(Some(network)),
+    let config: Configuration =
+        serde_json::from_str(config).map_err(|error| wrong(CONFIG, error))?;
+    match config.network {
+        Network::Vit(network) => Ok((Some(network), config.preprocessing)),
         Network::YoloCls(_) => Err(
             "it is of a run with --arch yolo-cls-n, a convolutional network; only the weights of \
              a Vision Transformer can be taken"

@@ -37,7 +37,7 @@ Examples:
   millsight-train pretrain mae steel/split.csv --out runs/mae
   millsight-train pretrain mae steel/split.csv --out runs/mae-90 \\
     --recipe mae-pretrained --init mae_pretrain_vit_base.safetensors \\
-    --preset base --normalisation imagenet
+    --preset base
   millsight-train pretrain mae steel/split.csv --out runs/official \\
     --epochs 400 --batch-size 64 --masking random --normalise-patches \\
     --schedule cosine --warmup-epochs 40 --augment flips")]
