@@ -52,6 +52,7 @@ PRETRAIN = {
     ],
 }
 STARTS = ["scratch", "mae", "dino"]
+CONVOLUTIONAL = "yolo-cls-n"
 PEER = "pytorch"
 PEER_SCRIPT = Path(__file__).parent.parent / "peers/supervised_pytorch/train.py"
 
@@ -70,6 +71,16 @@ def probe(_):
 
 
 PROTOCOLS = {"finetune": finetune, "probe": probe}
+
+
+def convolutional(fraction):
+    """The convolutional network halves the image five times: 112 pixels do not fit."""
+    epochs, batch_size, _ = FRACTIONS[fraction]
+    return [
+        *("--arch", CONVOLUTIONAL, "--image-size", "128", "--epochs", epochs),
+        *("--batch-size", batch_size, "--learning-rate", "1e-3", "--schedule", "cosine"),
+        *("--warmup-epochs", "5", "--augment", "flips"),
+    ]
 
 
 def peer(fraction):
@@ -96,6 +107,11 @@ def plan():
                     share = [] if fraction == "1" else ["--label-fraction", fraction]
                     name = f"{start}-{protocol}-{fraction}-{seed}"
                     yield name, seed, begin, ["train", *options(fraction), *share]
+    for seed in SEEDS:
+        for fraction in FRACTIONS:
+            share = [] if fraction == "1" else ["--label-fraction", fraction]
+            name = f"{CONVOLUTIONAL}-finetune-{fraction}-{seed}"
+            yield name, seed, None, ["train", *convolutional(fraction), *share]
 
 
 def read(results):
@@ -167,7 +183,9 @@ def train(given, table, name, seed, begin, options):
     else:
         words = options[1:2] if verb == "pretrain" else []
         command = [given.program, verb, *words, table, "--out", run, *options[1 + len(words):]]
-        command += ["--image-size", IMAGE_SIZE, "--seed", seed]
+        command += ["--seed", seed]
+        if "--image-size" not in options:
+            command += ["--image-size", IMAGE_SIZE]
         if begin:
             command += ["--init", given.out / begin / "backbone.safetensors"]
     command += ["--workers", given.workers]
@@ -225,13 +243,13 @@ def tables(results):
     print("| begins with | protocol |", " | ".join(f"{title} of the labels" for title in TITLES), "|")
     print("|---|---|---|---|---|")
     for protocol in PROTOCOLS:
-        starts = [*STARTS, PEER] if protocol == "finetune" else STARTS
+        starts = [*STARTS, PEER, CONVOLUTIONAL] if protocol == "finetune" else STARTS
         for start in starts:
             cells = []
             for fraction in FRACTIONS:
                 names = [f"{start}-{protocol}-{fraction}-{seed}" for seed in SEEDS]
                 cells.append(spread([float(done[name]["test_balanced_accuracy"]) for name in names if name in done]))
-            title = "scratch, in PyTorch" if start == PEER else start
+            title = {PEER: "scratch, in PyTorch", CONVOLUTIONAL: "scratch, yolo-cls-n"}.get(start, start)
             print(f"| {title} | {protocol} |", " | ".join(cells), "|")
     print("\nMinutes of a run, mean over the seeds\n")
     print("| run | minutes | processor minutes |")
