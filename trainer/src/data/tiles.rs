@@ -202,7 +202,7 @@ fn read(
 ) -> Result<Levels<'static>, DataError> {
     let image = load_image(path)?;
     let view = image.view();
-    let size = size.unwrap_or([view.height, view.width]);
+    let size = size.unwrap_or([view.height(), view.width()]);
     let input = InputSpec {
         name: String::new(),
         width: size[1],
