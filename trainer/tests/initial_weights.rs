@@ -135,12 +135,14 @@ fn weights_keep_the_normalisation_that_they_have_learnt_with() {
             .assert()
             .success();
         let said = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
-        (configuration(&run(name))["preprocessing"].clone(), said)
+        let preprocessing = configuration(&run(name))["preprocessing"].clone();
+        let preprocessing: Preprocessing = serde_json::from_value(preprocessing).unwrap();
+        (preprocessing, said)
     };
     let sizes = "--image-size 16 --patch 8 --width 16 --depth 1 --heads 2";
     let sizes: Vec<&str> = sizes.split_whitespace().collect();
     let (learnt, _) = train(data.path(), "first", &sizes);
-    let imagenet = serde_json::to_value(Preprocessing::imagenet()).unwrap();
+    let imagenet = Preprocessing::imagenet();
     assert_ne!(learnt, imagenet);
 
     let best = run("first").join("best.safetensors");
@@ -182,7 +184,7 @@ fn weights_keep_the_normalisation_that_they_have_learnt_with() {
     assert!(said.contains(notice), "{said}");
     let options = [&options[..], &["--normalisation", "inception"]].concat();
     let (halves, said) = train(data.path(), "inception", &options);
-    assert_eq!(halves["mean"], serde_json::json!([0.5, 0.5, 0.5]));
+    assert_eq!(halves.mean, [0.5; 3]);
     assert!(!said.contains("does not say how its images"), "{said}");
 }
 
