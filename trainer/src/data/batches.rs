@@ -202,7 +202,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("a")).unwrap();
         let image = image::RgbImage::from_fn(90, 70, |x, y| {
-            image::Rgb([(x * 7 + y * 5) as u8, (x * y) as u8, (x * 3 ^ y) as u8])
+            image::Rgb([(x * 7 + y * 5) as u8, (x * y) as u8, (x * 3 + y) as u8])
         });
         image.save(root.path().join("a/0.png")).unwrap();
         let rows = index::folder(root.path()).unwrap().rows;
