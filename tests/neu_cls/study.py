@@ -45,7 +45,7 @@ PRETRAIN = {
         *("--picture-interval", "50"),
     ],
     "dino": [
-        *("dino", "--recipe", "dino-scratch", "--epochs", "40", "--batch-size", "32"),
+        *("dino", "--recipe", "dino-scratch", "--epochs", "25", "--batch-size", "32"),
         *("--local-crops", "4", "--local-size", "48", "--out-dim", "1024"),
         *("--head-hidden", "512", "--learning-rate", "2.5e-4", "--drop-path", "0"),
         *("--teacher-temperature", "0.04", "--centre-momentum", "0.9", "--knn-every", "5"),
