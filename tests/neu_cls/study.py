@@ -6,12 +6,13 @@ docs/results.md.
     python3 tests/neu_cls/study.py NEU_CLS --out runs
     python3 tests/neu_cls/study.py --tables
 
-With `--python`, an interpreter with tests/peers/supervised_pytorch/requirements.txt,
-the same recipe is trained in PyTorch too. NEU_CLS is the data set's folder, with one folder for each class. Every run that
-ends puts a line into `results.csv` beside this file, and no run that has a line
-is trained again; of the runs that pretrain only those whose weights are still
-needed. A run that was interrupted goes on. Seconds and processor seconds (user
-and system) are those of training, over all sittings.
+NEU_CLS is the data set's folder, with one folder for each class. With `--python`,
+an interpreter with tests/peers/supervised_pytorch/requirements.txt, the same recipe
+is trained in PyTorch too. Every run that ends puts a line into `results.csv` beside
+this file, and no run that has a line is trained again; of the runs that pretrain
+only those whose weights are still needed. A run that was interrupted goes on.
+Seconds and processor seconds (user and system) are those of training, over all
+sittings.
 """
 
 import argparse
@@ -52,15 +53,24 @@ PRETRAIN = {
     ],
 }
 STARTS = ["scratch", "mae", "dino"]
+# Would the network that begins with random weights only have needed more steps?
+LONGER = "longer"
+LONGER_FACTOR = 4
+LONGER_FRACTIONS = ["0.05", "0.1"]
 CONVOLUTIONAL = "yolo-cls-n"
 PEER = "pytorch"
+TITLES_OF_STARTS = {
+    LONGER: f"scratch, {LONGER_FACTOR} times the epochs",
+    PEER: "scratch, in PyTorch",
+    CONVOLUTIONAL: "scratch, yolo-cls-n",
+}
 PEER_SCRIPT = Path(__file__).parent.parent / "peers/supervised_pytorch/train.py"
 
 
-def finetune(fraction):
+def finetune(fraction, factor=1):
     epochs, batch_size, rate = FRACTIONS[fraction]
     return [
-        *("--protocol", "finetune", "--epochs", epochs, "--batch-size", batch_size),
+        *("--protocol", "finetune", "--epochs", factor * epochs, "--batch-size", batch_size),
         *("--learning-rate", rate, "--schedule", "cosine", "--warmup-epochs", "5"),
         *("--augment", "flips"),
     ]
@@ -107,6 +117,10 @@ def plan():
                     share = [] if fraction == "1" else ["--label-fraction", fraction]
                     name = f"{start}-{protocol}-{fraction}-{seed}"
                     yield name, seed, begin, ["train", *options(fraction), *share]
+    for seed in SEEDS:
+        for fraction in LONGER_FRACTIONS:
+            name = f"{LONGER}-finetune-{fraction}-{seed}"
+            yield name, seed, None, ["train", *finetune(fraction, LONGER_FACTOR), "--label-fraction", fraction]
     for seed in SEEDS:
         for fraction in FRACTIONS:
             share = [] if fraction == "1" else ["--label-fraction", fraction]
@@ -243,13 +257,13 @@ def tables(results):
     print("| begins with | protocol |", " | ".join(f"{title} of the labels" for title in TITLES), "|")
     print("|---|---|---|---|---|")
     for protocol in PROTOCOLS:
-        starts = [*STARTS, PEER, CONVOLUTIONAL] if protocol == "finetune" else STARTS
+        starts = [*STARTS, LONGER, PEER, CONVOLUTIONAL] if protocol == "finetune" else STARTS
         for start in starts:
             cells = []
             for fraction in FRACTIONS:
                 names = [f"{start}-{protocol}-{fraction}-{seed}" for seed in SEEDS]
                 cells.append(spread([float(done[name]["test_balanced_accuracy"]) for name in names if name in done]))
-            title = {PEER: "scratch, in PyTorch", CONVOLUTIONAL: "scratch, yolo-cls-n"}.get(start, start)
+            title = TITLES_OF_STARTS.get(start, start)
             print(f"| {title} | {protocol} |", " | ".join(cells), "|")
     print("\nMinutes of a run, mean over the seeds\n")
     print("| run | minutes | processor minutes |")
