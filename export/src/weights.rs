@@ -111,11 +111,11 @@ impl NamedArrays {
     }
 
     /// Reads a safetensors file. Half precision (`F16`, `BF16`) is widened,
-    /// which is exact.
+    /// which is exact; `F64` and `I64` are rounded.
     ///
     /// # Errors
     /// When the file cannot be read, is no safetensors file, or holds an array
-    /// that is not of floating point.
+    /// of another type of elements.
     pub fn load(path: &Path) -> Result<Self, WeightsError> {
         let bytes = bounded::read(path, LARGEST_FILE).map_err(|reason| WeightsError::Read {
             path: path.to_owned(),
@@ -204,8 +204,8 @@ impl NamedArrays {
     }
 }
 
-/// Little-endian elements as `f32`; `None` for other types than floating
-/// point of at most 32 bits.
+/// Little-endian elements as `f32`, rounded to the nearest; `None` for other
+/// types than floating point and the integers in which PyTorch counts.
 fn widen(element: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     match element {
         Dtype::F32 => {
@@ -227,6 +227,26 @@ fn widen(element: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
                 words
                     .iter()
                     .map(|word| f32_from_bf16(u16::from_le_bytes(*word)))
+                    .collect(),
+            )
+        }
+        Dtype::F64 => {
+            let (words, _) = bytes.as_chunks::<8>();
+            Some(
+                words
+                    .iter()
+                    .map(|word| f64::from_le_bytes(*word) as f32)
+                    .collect(),
+            )
+        }
+        // Beside its weights a network may keep how many batches it saw, or
+        // the numbers of its positions.
+        Dtype::I64 => {
+            let (words, _) = bytes.as_chunks::<8>();
+            Some(
+                words
+                    .iter()
+                    .map(|word| i64::from_le_bytes(*word) as f32)
                     .collect(),
             )
         }
@@ -290,7 +310,7 @@ pub enum WeightsError {
     },
     /// An array has elements that are not weights.
     #[error(
-        "array `{name}` of {origin} has elements of type {element}; F32, F16 or BF16 is expected"
+        "array `{name}` of {origin} has elements of type {element}; F64, F32, F16, BF16 or I64 is expected"
     )]
     ElementType {
         /// File or description of the source.

@@ -8,19 +8,15 @@
 //! * [`class_weights`]: against the imbalance of the classes.
 //! * [`loss`]: weighted cross-entropy and focal loss.
 
-use millsight_export::graph::VitSpec;
-use millsight_export::weights::NamedArrays;
-
 use crate::TrainError;
 use crate::data::table::Split;
 use crate::evaluate::{Source, evaluate, misclassified};
 use crate::machine::Machine;
-use crate::model::initial;
 use crate::run::config::{Method, RunConfig};
 use crate::run::folder::RunFolder;
 use crate::trained::Trained;
+use crate::training::Event;
 use crate::training::checkpoint::Position;
-use crate::training::{Event, beginning};
 
 pub mod batch_norm;
 pub mod class_weights;
@@ -88,24 +84,4 @@ fn describe(run: &RunFolder, config: &RunConfig, machine: Machine) -> Result<(),
     evaluation.report.save(&run.evaluation(Split::Val.name()))?;
     misclassified::write(run.path(), &evaluation, &config.classes, &source.data_root)?;
     Ok(())
-}
-
-/// Weights that a Vision Transformer begins with: random ones, replaced by
-/// those of the given file as far as they fit. A `resumed` run takes those of
-/// its checkpoint afterwards and does not look at the file.
-///
-/// # Errors
-/// When the sizes do not fit one another, or the file cannot be read or does
-/// not fit.
-fn initial_weights(
-    network: &VitSpec,
-    config: &RunConfig,
-    resumed: bool,
-    observe: &mut impl FnMut(Event<'_>),
-) -> Result<NamedArrays, TrainError> {
-    let mut weights = initial::vit(network, config.layer_scale, config.seed)?;
-    if !resumed {
-        beginning::adopt(&mut weights, network, config, |_| {}, observe)?;
-    }
-    Ok(weights)
 }

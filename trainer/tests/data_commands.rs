@@ -139,7 +139,7 @@ fn check_says_how_many_files_it_saw_or_lists_the_bad_ones() {
         .assert()
         .success()
         .stderr(contains("has no width, height, mode, sha256"));
-    for wrong in ["0.4", "1.1", "much"] {
+    for wrong in ["0.6", "1.1", "much"] {
         program(&["check", text(&table), "--similarity", wrong])
             .assert()
             .code(2);

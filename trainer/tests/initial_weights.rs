@@ -110,6 +110,13 @@ fn a_run_takes_its_sizes_from_the_file() {
             .and(contains("not in the file").not()),
     );
     assert_eq!(configuration(&second)["network"], *network);
+
+    // A probe learns a head of its own, and so does not take that of the file.
+    train(&best, &out.path().join("probe"))
+        .args(["--protocol", "probe"])
+        .assert()
+        .success()
+        .stderr(contains("not needed, left out: head.* (2)"));
 }
 
 /// The configuration that a run has written.

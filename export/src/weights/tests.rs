@@ -76,6 +76,35 @@ fn half_precision_files_are_read() {
 }
 
 #[test]
+fn wide_numbers_are_rounded() {
+    let values: Vec<u8> = [0.1_f64, -1e300].map(f64::to_le_bytes).concat();
+    let counts: Vec<u8> = [7_i64, -1, (1 << 24) + 1].map(i64::to_le_bytes).concat();
+    let bytes = safetensors::serialize(
+        [
+            (
+                "values",
+                TensorView::new(Dtype::F64, vec![2], &values).unwrap(),
+            ),
+            (
+                "counts",
+                TensorView::new(Dtype::I64, vec![3], &counts).unwrap(),
+            ),
+        ],
+        None,
+    )
+    .unwrap();
+    let arrays = NamedArrays::from_bytes(&bytes, "test").unwrap();
+    assert_eq!(
+        arrays.require("values").unwrap().data,
+        [0.1, f32::NEG_INFINITY]
+    );
+    assert_eq!(
+        arrays.require("counts").unwrap().data,
+        [7.0, -1.0, 16_777_216.0]
+    );
+}
+
+#[test]
 fn errors_name_what_is_wrong() {
     let text = |result: Result<NamedArrays, WeightsError>| result.unwrap_err().to_string();
     assert!(

@@ -49,6 +49,10 @@ pub struct NetworkArgs {
     /// Hidden width of the MLP as a multiple of the width [default: 4].
     #[arg(long, value_name = "RATIO")]
     mlp_ratio: Option<f64>,
+    /// Whether queries, keys and values have a bias [default: as in the file of
+    /// --init, else true].
+    #[arg(long)]
+    qkv_bias: Option<bool>,
     /// Scale what each block adds, beginning with this factor.
     #[arg(long, value_name = "FACTOR")]
     layer_scale: Option<f32>,
@@ -107,6 +111,7 @@ impl NetworkArgs {
             ("--depth", self.depth.is_some()),
             ("--heads", self.heads.is_some()),
             ("--mlp-ratio", self.mlp_ratio.is_some()),
+            ("--qkv-bias", self.qkv_bias.is_some()),
             ("--layer-scale", self.layer_scale.is_some()),
         ];
         let given = options.into_iter().find(|(_, given)| *given);
@@ -128,6 +133,7 @@ impl NetworkArgs {
                 ..preset.unwrap_or(Preset::Tiny).spec(classes)
             },
         };
+        let qkv_bias = self.qkv_bias.unwrap_or(base.qkv_bias);
         let width = self.width.unwrap_or(base.width);
         let mlp_width = match self.mlp_ratio {
             Some(ratio) => (width as f64 * ratio) as usize,
@@ -141,6 +147,7 @@ impl NetworkArgs {
             depth: self.depth.unwrap_or(base.depth),
             heads: self.heads.unwrap_or(base.heads),
             mlp_width,
+            qkv_bias,
             layer_scale: self.layer_scale.is_some() || base.layer_scale,
             pooling: pooling.unwrap_or(base.pooling),
             ..base

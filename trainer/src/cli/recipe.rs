@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, miette};
+use millsight_export::graph::Pooling;
 use millsight_trainer::data::augment::words::{self, Word};
 use millsight_trainer::data::fraction;
 use millsight_trainer::data::table::{Split, Table};
@@ -20,6 +21,14 @@ use super::listed::Listed;
 use super::machine::{MachineArgs, SHARD_SIZE};
 use super::network::Architecture;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Pooled {
+    /// The class token.
+    ClassToken,
+    /// The mean of the patch tokens.
+    Mean,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeArgs {
@@ -29,9 +38,10 @@ pub struct RecipeArgs {
     /// The network's architecture.
     #[arg(long, default_value = "vit", help_heading = "Network")]
     pub arch: Architecture,
-    /// Pool the mean of the patch tokens instead of the class token.
-    #[arg(long, help_heading = "Network")]
-    pub mean_pooling: bool,
+    /// What the head reads [default: as in the file of --init, else
+    /// class-token].
+    #[arg(long, value_name = "TOKENS", help_heading = "Network")]
+    pooling: Option<Pooled>,
     /// Begin with the weights of this file: timm's (.safetensors or .pth), a
     /// checkpoint of MAE, DINO or DINOv2, DINOv2 with Hugging Face's names, or
     /// the best.safetensors or backbone.safetensors of another run. Positions
@@ -165,12 +175,20 @@ impl RecipeArgs {
         machine.shard_size(self.shard_size, best, self.batch_size)
     }
 
+    /// What the head of a Vision Transformer reads, where that is asked for.
+    pub fn pooling(&self) -> Option<Pooling> {
+        self.pooling.map(|pooled| match pooled {
+            Pooled::ClassToken => Pooling::ClassToken,
+            Pooled::Mean => Pooling::Mean,
+        })
+    }
+
     /// The first option that is given and means something to a Vision
     /// Transformer alone.
     pub fn of_vit_alone(&self) -> Option<&'static str> {
         let options = [
             ("--init", self.init.is_some()),
-            ("--mean-pooling", self.mean_pooling),
+            ("--pooling", self.pooling.is_some()),
             ("--protocol probe", self.protocol == Protocol::Probe),
             ("--layer-decay", self.layer_decay.is_some()),
             ("--drop-path", self.drop_path > 0.0),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::NO_DEFECT;
-use millsight_export::graph::Pooling;
 use millsight_export::output;
 use millsight_trainer::TrainError;
 use millsight_trainer::downstream;
@@ -170,8 +169,7 @@ impl TrainArgs {
             let classes = table.classes().len();
             let network = match recipe.arch {
                 Architecture::Vit => {
-                    let pooling = recipe.mean_pooling.then_some(Pooling::Mean);
-                    Network::Vit(self.network.vit(classes, pooling, init)?)
+                    Network::Vit(self.network.vit(classes, recipe.pooling(), init)?)
                 }
                 Architecture::YoloClsN => Network::YoloCls(self.network.yolo_cls(classes)?),
             };

@@ -30,8 +30,9 @@ use super::table::{Row, Split};
 /// exposures of one place at 0.6 to 0.9, and strangers below 0.5.
 pub const SIMILARITY: f64 = 0.8;
 
-/// The least similarity that can be asked for: below it strangers would match.
-pub const LEAST_SIMILARITY: f64 = 0.5;
+/// The least similarity that can be asked for: below it the hashes of a pair
+/// may differ too much for it to be compared (`FARTHEST`).
+pub const LEAST_SIMILARITY: f64 = 0.65;
 
 /// Cells along a side of the thumbnail.
 const SIDE: usize = 32;

@@ -78,6 +78,21 @@ pub struct Row {
     pub split: Option<Split>,
 }
 
+/// The record without the blanks around its fields; those of the path belong
+/// to the file's name.
+fn trimmed(record: &csv::StringRecord, headers: &csv::StringRecord) -> csv::StringRecord {
+    let mut fields: csv::StringRecord = record
+        .iter()
+        .enumerate()
+        .map(|(column, field)| match headers.get(column) {
+            Some("path") => field,
+            _ => field.trim(),
+        })
+        .collect();
+    fields.set_position(record.position().cloned());
+    fields
+}
+
 /// A table as read from a file.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -95,7 +110,7 @@ impl Table {
     ///
     /// # Errors
     /// When the file is missing, lacks the columns `path` or `label`, or has
-    /// a row that does not fit.
+    /// a row that does not fit or in which one of the two is empty.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
         let problem = |reason: String| DataError::Table {
@@ -103,7 +118,7 @@ impl Table {
             reason,
         };
         let mut reader = csv::ReaderBuilder::new()
-            .trim(csv::Trim::All)
+            .trim(csv::Trim::Headers)
             .from_reader(bytes.as_slice());
         let headers = reader
             .headers()
@@ -117,10 +132,22 @@ impl Table {
                 )));
             }
         }
-        let rows = reader
-            .deserialize()
-            .collect::<Result<Vec<Row>, _>>()
-            .map_err(|error| problem(error.to_string()))?;
+        let mut rows = Vec::new();
+        for record in reader.records() {
+            let record = record.map_err(|error| problem(error.to_string()))?;
+            let row: Row = trimmed(&record, &headers)
+                .deserialize(Some(&headers))
+                .map_err(|error| problem(error.to_string()))?;
+            for (column, value) in [("path", &row.path), ("label", &row.label)] {
+                if value.is_empty() {
+                    let line = record.position().map_or(0, csv::Position::line);
+                    return Err(problem(format!(
+                        "line {line} has an empty {column}; fill it in, or leave the line out"
+                    )));
+                }
+            }
+            rows.push(row);
+        }
         if rows.is_empty() {
             return Err(problem("the table has no rows".into()));
         }
@@ -295,6 +322,25 @@ mod tests {
         ];
         write(&path, &rows).unwrap();
         assert_eq!(Table::read(&path).unwrap().rows, rows);
+    }
+
+    #[test]
+    fn blanks_belong_to_the_path_alone() {
+        let (_folder, path) = file("path , label\n\" a .png \", cracks \n");
+        let row = &Table::read(&path).unwrap().rows[0];
+        assert_eq!((&*row.path, &*row.label), (" a .png ", "cracks"));
+    }
+
+    #[test]
+    fn an_empty_path_or_label_is_refused_with_its_line() {
+        for (rows, expected) in [
+            ("a.png,cracks\nb.png, \n", "line 3 has an empty label"),
+            (",cracks\n", "line 2 has an empty path"),
+        ] {
+            let (_folder, path) = file(&format!("path,label\n{rows}"));
+            let message = Table::read(&path).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 
     #[test]

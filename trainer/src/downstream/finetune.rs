@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
-use super::initial_weights;
 use super::supervised::{Labelled, Supervised};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
@@ -17,14 +17,14 @@ use crate::model::classifier::Classifier;
 use crate::model::drop_path::DropPath;
 use crate::model::network::Network;
 use crate::model::yolo_cls::layers::Statistics;
-use crate::model::{parameters, pixels, yolo_cls};
+use crate::model::{initial, parameters, pixels, yolo_cls};
 use crate::optimise::adamw::AdamW;
 use crate::optimise::gradients;
 use crate::optimise::workers::Workers;
 use crate::run::config::{FinetuneConfig, RunConfig, below_one, positive};
 use crate::run::folder::RunFolder;
 use crate::training::checkpoint::{Checkpoint, Position, of_learner, restore_learner};
-use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
+use crate::training::{self, EpochEnd, Event, Moment, StepFigures, beginning};
 
 /// The run of [`super::train`].
 pub(super) fn train(
@@ -51,6 +51,26 @@ pub(super) fn train(
         checkpoint,
         observe,
     )
+}
+
+/// Weights that a Vision Transformer begins with: random ones, replaced by
+/// those of the given file as far as they fit. A `resumed` run takes those of
+/// its checkpoint afterwards and does not look at the file.
+///
+/// # Errors
+/// When the sizes do not fit one another, or the file cannot be read or does
+/// not fit.
+fn initial_weights(
+    network: &VitSpec,
+    config: &RunConfig,
+    resumed: bool,
+    observe: &mut impl FnMut(Event<'_>),
+) -> Result<NamedArrays, TrainError> {
+    let mut weights = initial::vit(network, config.layer_scale, config.seed)?;
+    if !resumed {
+        beginning::adopt(&mut weights, network, config, |_| {}, observe)?;
+    }
+    Ok(weights)
 }
 
 /// Refuses settings that are out of range or do not fit one another.

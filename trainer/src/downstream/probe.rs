@@ -15,21 +15,21 @@ use millsight_export::weights::NamedArrays;
 
 use super::batch_norm::BatchNorm;
 use super::features::Features;
-use super::initial_weights;
 use super::supervised::{Labelled, Supervised};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
 use crate::machine::Machine;
 use crate::model::layers::Linear;
 use crate::model::precision::Precision;
-use crate::model::{ModelError, parameters};
+use crate::model::{ModelError, initial, parameters};
 use crate::optimise::adamw::AdamW;
 use crate::optimise::gradients;
 use crate::optimise::workers::Workers;
 use crate::run::config::{ProbeConfig, RunConfig};
 use crate::run::folder::RunFolder;
 use crate::training::checkpoint::{Checkpoint, Position, add_section, of_learner, restore_learner};
-use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
+use crate::training::{self, EpochEnd, Event, Moment, StepFigures, beginning};
+use crate::weights::initialise::Adoption;
 
 /// What needs a Vision Transformer here.
 const OPTION: &str = "--protocol probe";
@@ -79,7 +79,14 @@ pub(super) fn train(
             "without --init the frozen network is a random one",
         ));
     }
-    let mut backbone = initial_weights(spec, config, false, observe)?;
+    let mut backbone = initial::vit(spec, config.layer_scale, config.seed)?;
+    beginning::adopt(
+        &mut backbone,
+        spec,
+        config,
+        Adoption::leave_out_head,
+        observe,
+    )?;
     let mut head = NamedArrays::new();
     for (name, shape) in spec.parameters() {
         if name.starts_with("head.") {

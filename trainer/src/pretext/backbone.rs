@@ -22,8 +22,8 @@ pub fn begin(
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<(), TrainError> {
     let without_head = |adoption: &mut Adoption| {
+        adoption.leave_out_head();
         adoption.missing.retain(|name| !name.starts_with(HEAD));
-        adoption.other_classes.clear();
     };
     beginning::adopt(weights, network, config, without_head, observe)?;
     for name in ["head.weight", "head.bias"] {

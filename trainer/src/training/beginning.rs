@@ -9,8 +9,8 @@ use crate::run::config::RunConfig;
 use crate::weights::initialise::{self, Adoption};
 
 /// Replaces initial weights of a network by those of the file that the run
-/// begins with, as far as they fit. What became of them is told, once `amend` has taken out
-/// what does not matter.
+/// begins with, as far as they fit. What became of them is told, once `amend`
+/// has taken out what does not matter.
 ///
 /// # Errors
 /// When the file cannot be read or does not fit.

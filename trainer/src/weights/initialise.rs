@@ -34,6 +34,19 @@ pub struct Adoption {
     pub resampled_from: Option<[usize; 2]>,
 }
 
+impl Adoption {
+    /// For a method that takes no head from a file: the file's head, whatever
+    /// its classes, is not needed.
+    pub fn leave_out_head(&mut self) {
+        self.other_classes.clear();
+        for name in ["head.weight", "head.bias"] {
+            if !self.missing.iter().any(|missing| missing == name) {
+                self.not_needed.push(name.to_owned());
+            }
+        }
+    }
+}
+
 /// The weights of a file that a network can begin with, and what became of the
 /// others.
 ///

@@ -171,13 +171,26 @@ impl Sizes {
             options += &format!(" --heads {heads}");
         }
         if self.mlp_width != 4 * self.width {
-            let ratio = self.mlp_width as f64 / self.width as f64;
+            let ratio = mlp_ratio(self.width, self.mlp_width);
             options += &format!(" --mlp-ratio {ratio}");
+        }
+        if !self.qkv_bias {
+            options += " --qkv-bias false";
         }
         if self.layer_scale {
             options += " --layer-scale 1";
         }
         options
+    }
+}
+
+/// The ratio whose product with `width`, rounded down, is `mlp_width`.
+fn mlp_ratio(width: usize, mlp_width: usize) -> f64 {
+    let ratio = mlp_width as f64 / width as f64;
+    if (width as f64 * ratio) as usize == mlp_width {
+        ratio
+    } else {
+        (mlp_width as f64 + 0.5) / width as f64
     }
 }
 
@@ -223,7 +236,7 @@ fn grid(positions: &NamedArray, stated: Option<&VitSpec>) -> Result<[usize; 2], 
                 spec.image_width / spec.patch.max(1),
             ]
         })
-        .filter(|[rows, columns]| rows * columns == patches);
+        .filter(|[rows, columns]| patches > 0 && rows * columns == patches);
     let side = patches.isqrt();
     let square = (side > 0 && side * side == patches).then_some([side, side]);
     stated.or(square).ok_or_else(|| {
@@ -231,4 +244,36 @@ fn grid(positions: &NamedArray, stated: Option<&VitSpec>) -> Result<[usize; 2], 
             "pos_embed has {tokens} tokens, which are not a class token and a square of patches"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_recommended_ratio_gives_the_width_again() {
+        for width in 1..200_usize {
+            for mlp_width in 1..800_usize {
+                let given: f64 = mlp_ratio(width, mlp_width).to_string().parse().unwrap();
+                assert_eq!((width as f64 * given) as usize, mlp_width, "of {width}");
+            }
+        }
+        assert_eq!(mlp_ratio(8, 16), 2.0);
+    }
+
+    #[test]
+    fn a_file_without_patches_is_refused() {
+        let positions = NamedArray {
+            shape: vec![1, 1, 4],
+            data: vec![0.0; 4],
+        };
+        let stated = VitSpec {
+            image_height: 0,
+            ..crate::model::presets::Preset::Tiny.spec(2)
+        };
+        let message = grid(&positions, Some(&stated)).unwrap_err();
+        assert!(message.contains("1 tokens"), "{message}");
+    }
 }
