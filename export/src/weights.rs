@@ -148,7 +148,7 @@ impl NamedArrays {
         }
         for (name, view) in tensors.iter() {
             let data =
-                widen(view.dtype(), view.data()).ok_or_else(|| WeightsError::ElementType {
+                to_f32(view.dtype(), view.data()).ok_or_else(|| WeightsError::ElementType {
                     origin: origin.to_owned(),
                     name: name.to_owned(),
                     element: view.dtype().to_string(),
@@ -206,52 +206,23 @@ impl NamedArrays {
 
 /// Little-endian elements as `f32`, rounded to the nearest; `None` for other
 /// types than floating point and the integers in which PyTorch counts.
-fn widen(element: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    match element {
-        Dtype::F32 => {
-            let (words, _) = bytes.as_chunks::<4>();
-            Some(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
-        }
-        Dtype::F16 => {
-            let (words, _) = bytes.as_chunks::<2>();
-            Some(
-                words
-                    .iter()
-                    .map(|word| f32_from_f16(u16::from_le_bytes(*word)))
-                    .collect(),
-            )
-        }
-        Dtype::BF16 => {
-            let (words, _) = bytes.as_chunks::<2>();
-            Some(
-                words
-                    .iter()
-                    .map(|word| f32_from_bf16(u16::from_le_bytes(*word)))
-                    .collect(),
-            )
-        }
-        Dtype::F64 => {
-            let (words, _) = bytes.as_chunks::<8>();
-            Some(
-                words
-                    .iter()
-                    .map(|word| f64::from_le_bytes(*word) as f32)
-                    .collect(),
-            )
-        }
+fn to_f32(element: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match element {
+        Dtype::F64 => each(bytes, |word| f64::from_le_bytes(word) as f32),
+        Dtype::F32 => each(bytes, f32::from_le_bytes),
+        Dtype::F16 => each(bytes, |word| f32_from_f16(u16::from_le_bytes(word))),
+        Dtype::BF16 => each(bytes, |word| f32_from_bf16(u16::from_le_bytes(word))),
         // Beside its weights a network may keep how many batches it saw, or
         // the numbers of its positions.
-        Dtype::I64 => {
-            let (words, _) = bytes.as_chunks::<8>();
-            Some(
-                words
-                    .iter()
-                    .map(|word| i64::from_le_bytes(*word) as f32)
-                    .collect(),
-            )
-        }
-        _ => None,
-    }
+        Dtype::I64 => each(bytes, |word| i64::from_le_bytes(word) as f32),
+        _ => return None,
+    })
+}
+
+/// The number that each `N` bytes stand for.
+fn each<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    let (words, _) = bytes.as_chunks::<N>();
+    words.iter().map(|word| number(*word)).collect()
 }
 
 /// Widens IEEE 754 binary16 (1 sign, 5 exponent and 10 fraction bits).
