@@ -17,6 +17,7 @@ pub mod augment;
 pub mod batches;
 pub mod check;
 pub mod fraction;
+pub mod image_header;
 pub mod index;
 pub mod near_duplicates;
 pub mod order;

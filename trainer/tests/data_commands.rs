@@ -139,6 +139,17 @@ fn check_says_how_many_files_it_saw_or_lists_the_bad_ones() {
         .assert()
         .success()
         .stderr(contains("has no width, height, mode, sha256"));
+    program(&["check", "own.csv", "--size", "5x7", "--mode", "RGB"])
+        .current_dir(root.path())
+        .assert()
+        .code(1)
+        .stdout(contains("1  wrong_size").and(contains("1  wrong_mode")))
+        .stderr(contains("has no sha256"));
+    for wrong in ["512", "0x5", "5x"] {
+        program(&["check", text(&table), "--size", wrong])
+            .assert()
+            .code(2);
+    }
     for wrong in ["0.6", "1.1", "much"] {
         program(&["check", text(&table), "--similarity", wrong])
             .assert()

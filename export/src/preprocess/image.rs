@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::jpeg;
+use crate::bounded;
 
 /// Largest number of pixels of a file that is read: 65,536 lines of 4096.
 const LARGEST_IMAGE: u64 = 1 << 28;
+/// Largest JPEG file that is read, in bytes: four to a pixel, which no
+/// encoder needs.
+const LARGEST_JPEG: u64 = 4 * LARGEST_IMAGE;
 
 /// An 8-bit image, grey or RGB.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,12 +189,13 @@ pub fn load_image(path: &Path) -> Result<Image, LoadImageError> {
             source,
         },
     };
+    bounded::regular(path).map_err(read)?;
     let mut reader = ImageReader::open(path)
         .map_err(read)?
         .with_guessed_format()
         .map_err(read)?;
     if reader.format() == Some(ImageFormat::Jpeg)
-        && !jpeg::is_whole(&std::fs::read(path).map_err(read)?)
+        && !jpeg::is_whole(&bounded::read(path, LARGEST_JPEG).map_err(read)?)
     {
         return Err(truncated());
     }

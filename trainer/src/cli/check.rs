@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::output;
 use millsight_trainer::data::check::{self, Finding, Problem};
+use millsight_trainer::data::image_header::MODES;
 use millsight_trainer::data::near_duplicates;
 use millsight_trainer::data::table::Table;
 use serde_json::json;
@@ -23,8 +25,8 @@ use super::progress;
 ///   missing         there is no such file
 ///   unreadable      it cannot be read or decoded
 ///   truncated       it ends before the image does
-///   wrong_size      width or height are not those of the table
-///   wrong_mode      the pixel format is not that of the table
+///   wrong_size      width or height are not those of the table or of --size
+///   wrong_mode      the pixel format is not that of the table or of --mode
 ///   changed         the SHA-256 is not that of the table
 ///   duplicate       another tile of the same part has the same pixels
 ///   leaking         a tile of another part has the same pixels
@@ -43,6 +45,7 @@ use super::progress;
 Examples:
   millsight-train check steel/split.csv
   millsight-train check tables/split.csv --data-root steel --out bad.csv
+  millsight-train check steel/split.csv --size 512x512 --mode L
 
 Exit codes: 0 no file is bad, 1 some are or the command failed, 2 wrong usage."
 )]
@@ -59,11 +62,28 @@ pub struct CheckArgs {
     #[arg(long, value_name = "CORRELATION", value_parser = similarity,
           default_value_t = near_duplicates::SIMILARITY)]
     similarity: f64,
+    /// Size that all tiles should have, for example 512x512 [default: what
+    /// the table says of each].
+    #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = size)]
+    size: Option<(u32, u32)>,
+    /// Pixel format that all tiles should have, in Pillow's words [default:
+    /// what the table says of each].
+    #[arg(long, value_parser = PossibleValuesParser::new(MODES))]
+    mode: Option<String>,
     /// Print one line of JSON instead of text.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     reader: ReaderArgs,
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once('x');
+    let sides = sides.and_then(|(width, height)| width.parse().ok().zip(height.parse().ok()));
+    match sides {
+        Some((width, height)) if width > 0 && height > 0 => Ok((width, height)),
+        _ => Err("width and height in pixels are expected, for example 512x512".to_owned()),
+    }
 }
 
 fn similarity(text: &str) -> Result<f64, String> {
@@ -80,7 +100,15 @@ fn similarity(text: &str) -> Result<f64, String> {
 
 impl CheckArgs {
     pub fn run(&self) -> Result<()> {
-        let table = Table::read(&self.table).into_diagnostic()?;
+        let mut table = Table::read(&self.table).into_diagnostic()?;
+        for row in &mut table.rows {
+            if let Some((width, height)) = self.size {
+                (row.width, row.height) = (Some(width), Some(height));
+            }
+            if let Some(mode) = &self.mode {
+                row.mode = Some(mode.clone());
+            }
+        }
         let threads = self.reader.threads()?;
         let root = super::data_root(&self.data_root, &self.table);
         let out = self

@@ -25,7 +25,8 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-use super::index::{self, Header};
+use super::image_header::Header;
+use super::index;
 use super::near_duplicates::{self, Fingerprint};
 use super::table::{Row, Split};
 
@@ -38,9 +39,9 @@ pub enum Problem {
     Unreadable,
     /// It ends before the image does.
     Truncated,
-    /// Its width or height is not that of the table.
+    /// Its width or height is not that of its row.
     WrongSize,
-    /// Its pixel format is not that of the table.
+    /// Its pixel format is not that of its row.
     WrongMode,
     /// Its bytes are not those that the table was made from.
     Changed,
@@ -199,7 +200,7 @@ fn examine(number: usize, row: &Row, path: &Path) -> (Vec<Finding>, Option<Conte
         found(
             Problem::WrongSize,
             format!(
-                "{}x{} pixels, in the table {}x{}",
+                "{}x{} pixels instead of {}x{}",
                 header.width, header.height, expected.0, expected.1
             ),
         );
@@ -207,7 +208,7 @@ fn examine(number: usize, row: &Row, path: &Path) -> (Vec<Finding>, Option<Conte
     if let Some(mode) = row.mode.as_ref().filter(|mode| **mode != header.mode) {
         found(
             Problem::WrongMode,
-            format!("mode {}, in the table {mode}", header.mode),
+            format!("mode {} instead of {mode}", header.mode),
         );
     }
     let hash = hex::encode(bytes);

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use image::{ExtendedColorType, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
+use super::image_header::Header;
 use super::table::{Row, class_order};
 
 /// File name endings that are taken for images, in lower case.
@@ -19,8 +19,8 @@ pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "b
 pub struct Index {
     /// One row for each image: classes in their order, paths by name.
     pub rows: Vec<Row>,
-    /// Files in class folders that are not images, by their endings, and were
-    /// left out.
+    /// What lies in class folders and is no image, by its ending or because it
+    /// is no regular file, and was left out.
     pub skipped: Vec<PathBuf>,
     /// Folders of classes in which there is no image.
     pub empty: Vec<PathBuf>,
@@ -116,7 +116,7 @@ fn collect(
     for (path, is_folder) in children(folder)? {
         if is_folder {
             collect(&path, images, skipped)?;
-        } else if is_image(&path) {
+        } else if is_image(&path) && path.is_file() {
             images.push(path);
         } else {
             skipped.push(path);
@@ -162,34 +162,6 @@ fn describe(root: &Path, label: &str, path: &Path) -> Result<Row, DataError> {
     })
 }
 
-/// What an image file says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    /// Width in pixels.
-    pub(super) width: u32,
-    /// Height in pixels.
-    pub(super) height: u32,
-    /// Pixel format in Pillow's words.
-    pub(super) mode: String,
-}
-
-impl Header {
-    /// Reads the header of an image file; the error says what is wrong.
-    pub(super) fn read(path: &Path) -> Result<Self, String> {
-        let decoder = ImageReader::open(path)
-            .and_then(ImageReader::with_guessed_format)
-            .map_err(|error| error.to_string())?
-            .into_decoder()
-            .map_err(|error| error.to_string())?;
-        let (width, height) = decoder.dimensions();
-        Ok(Self {
-            width,
-            height,
-            mode: mode(decoder.original_color_type()),
-        })
-    }
-}
-
 /// Hash of a file's bytes, of which only some are in memory at a time.
 pub(super) fn sha256(path: &Path) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
@@ -200,19 +172,6 @@ pub(super) fn sha256(path: &Path) -> io::Result<[u8; 32]> {
             0 => return Ok(hash.finalize().into()),
             read => hash.update(&piece[..read]),
         }
-    }
-}
-
-/// Pillow's word for a pixel format.
-fn mode(colour: ExtendedColorType) -> String {
-    match colour {
-        ExtendedColorType::L1 => "1".into(),
-        ExtendedColorType::L2 | ExtendedColorType::L4 | ExtendedColorType::L8 => "L".into(),
-        ExtendedColorType::La8 => "LA".into(),
-        ExtendedColorType::Rgb8 => "RGB".into(),
-        ExtendedColorType::Rgba8 => "RGBA".into(),
-        ExtendedColorType::L16 => "I;16".into(),
-        other => format!("{other:?}"),
     }
 }
 
@@ -264,6 +223,23 @@ mod tests {
         assert_eq!(index.rows[0].sha256, index.rows[1].sha256);
         assert_eq!(index.rows[0].mode.as_deref(), Some("L"));
         assert_eq!(index.skipped, [root.path().join("zebra/notes.txt")]);
+    }
+
+    /// Whoever opens a pipe waits for its other end.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_skipped() {
+        let root = tempfile::tempdir().unwrap();
+        let folder_of_class = root.path().join("cracks");
+        std::fs::create_dir(&folder_of_class).unwrap();
+        GrayImage::new(4, 3)
+            .save(folder_of_class.join("a.png"))
+            .unwrap();
+        let socket = folder_of_class.join("b.png");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let index = folder(root.path()).unwrap();
+        assert_eq!(index.rows.len(), 1);
+        assert_eq!(index.skipped, [socket]);
     }
 
     #[test]

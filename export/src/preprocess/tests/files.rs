@@ -101,6 +101,12 @@ fn bad_files_are_named_with_their_fault() {
     let float = ImageBuffer::<Rgb<f32>, _>::from_raw(1, 1, vec![0.5; 3]).unwrap();
     let float = save(&folder, "float.tiff", DynamicImage::ImageRgb32F(float));
     assert!(matches!(error(&float), LoadImageError::Colour { .. }));
+
+    // A pipe would be waited for without end.
+    for other in [folder.path(), Path::new("/dev/zero")] {
+        let error = error(other);
+        assert!(matches!(error, LoadImageError::Read { .. }), "{error}");
+    }
 }
 
 #[test]

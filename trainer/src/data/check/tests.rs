@@ -135,8 +135,8 @@ fn what_the_table_says_is_held_against_the_file() {
     rows[0].mode = Some("RGB".into());
     rows[0].sha256 = Some("00".repeat(32));
     let expected = [
-        ("wrong_size", "64x64 pixels, in the table 65x64".to_owned()),
-        ("wrong_mode", "mode L, in the table RGB".to_owned()),
+        ("wrong_size", "64x64 pixels instead of 65x64".to_owned()),
+        ("wrong_mode", "mode L instead of RGB".to_owned()),
         (
             "changed",
             format!("SHA-256 {hash}, in the table {}", "00".repeat(32)),
