@@ -70,7 +70,7 @@ fn network(
         layer_norm_epsilon: config["ln_eps"].as_f64().expect("ln_eps") as f32,
         ..teacher.network(Some(heads), 1).unwrap()
     };
-    let (mut weights, adoption) = fit(&network, teacher).unwrap();
+    let (mut weights, adoption) = fit(&network, None, teacher).unwrap();
     assert_eq!(adoption.missing, ["head.weight", "head.bias"]);
     for (name, shape) in network.parameters() {
         if weights.get(&name).is_none() {

@@ -86,7 +86,7 @@ impl Outputs {
             pooling,
             ..network.unwrap()
         };
-        let (mut weights, adoption) = fit(&network, encoder).unwrap();
+        let (mut weights, adoption) = fit(&network, None, encoder).unwrap();
         let mut missing = adoption.missing;
         missing.sort_unstable();
         for name in &missing {

@@ -56,7 +56,7 @@ fn a_checkpoint_is_converted_and_said_to_be() {
         .args(["--out", text(&resampled), "--image-size", "16", "--json"])
         .assert()
         .success()
-        .stderr(contains("positions resampled from 4 x 4 patches"));
+        .stderr(contains("positions resampled from 4 x 4 patches").and(contains("warning").not()));
     let line: Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
     assert_eq!(
         line["adoption"]["resampled_from"],
@@ -64,6 +64,17 @@ fn a_checkpoint_is_converted_and_said_to_be() {
     );
     let resampled = NamedArrays::load(&resampled).unwrap();
     assert_eq!(resampled.require("pos_embed").unwrap().shape, [1, 65, 8]);
+
+    // A teacher is DINO's; a file without a head could be timm's too.
+    program()
+        .args(["convert-weights", text(&weights("dino_backbone.pth"))])
+        .args(["--out", text(&folder.path().join("guessed"))])
+        .args(["--image-size", "16"])
+        .assert()
+        .success()
+        .stderr(contains(
+            "warning: they were resampled as for a checkpoint of DINO.",
+        ));
 }
 
 #[test]
@@ -107,7 +118,8 @@ fn a_run_takes_its_sizes_from_the_file() {
     train(&best, &second).assert().success().stderr(
         contains("resampled")
             .not()
-            .and(contains("not in the file").not()),
+            .and(contains("not in the file").not())
+            .and(contains("classes").not()),
     );
     assert_eq!(configuration(&second)["network"], *network);
 
@@ -156,6 +168,8 @@ fn weights_keep_the_normalisation_that_they_have_learnt_with() {
     let (kept, said) = train(other.path(), "kept", &["--init", text(&best)]);
     assert_eq!(kept, learnt);
     assert!(!said.contains("warning"), "{said}");
+    let other_classes = "for other classes in the file: head.weight, head.bias";
+    assert!(said.contains(other_classes), "{said}");
 
     // A copy without the run's configuration still says it.
     let copy = run("copy.safetensors");
@@ -163,8 +177,9 @@ fn weights_keep_the_normalisation_that_they_have_learnt_with() {
         .args(["convert-weights", text(&best), "--out", text(&copy)])
         .assert()
         .success();
-    let (kept, _) = train(other.path(), "copied", &["--init", text(&copy)]);
+    let (kept, said) = train(other.path(), "copied", &["--init", text(&copy)]);
     assert_eq!(kept, learnt);
+    assert!(said.contains(other_classes), "{said}");
     let network = |name: &str| configuration(&run(name))["network"].clone();
     assert_eq!(network("copied"), network("first"));
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::output;
-use millsight_trainer::weights::backbone::{Backbone, NETWORK, PREPROCESSING};
+use millsight_trainer::weights::backbone::{Backbone, CLASSES, NETWORK, PREPROCESSING};
 use millsight_trainer::weights::initialise;
 use serde_json::json;
 
@@ -57,7 +57,8 @@ impl ConvertWeightsArgs {
         };
         [network.image_height, network.image_width] = image;
         network.check().into_diagnostic()?;
-        let (mut weights, adoption) = initialise::fit(&network, &backbone).into_diagnostic()?;
+        let (mut weights, adoption) =
+            initialise::fit(&network, None, &backbone).into_diagnostic()?;
         if let Some(mut stated) = backbone.stated.clone() {
             [stated.image_height, stated.image_width] = image;
             let stated = serde_json::to_string(&stated).into_diagnostic()?;
@@ -67,6 +68,10 @@ impl ConvertWeightsArgs {
             let preprocessing = serde_json::to_string(preprocessing).into_diagnostic()?;
             let key = PREPROCESSING.to_owned();
             weights.metadata.insert(key, preprocessing);
+        }
+        if let Some(classes) = &backbone.classes {
+            let classes = serde_json::to_string(classes).into_diagnostic()?;
+            weights.metadata.insert(CLASSES.to_owned(), classes);
         }
         weights.save(&self.out).into_diagnostic()?;
         report_adoption("from", &self.file, &adoption);

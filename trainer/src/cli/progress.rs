@@ -108,6 +108,17 @@ pub fn report_adoption(what: &str, file: &Path, adoption: &Adoption) {
     if let Some([rows, columns]) = adoption.resampled_from {
         eprintln!("  positions resampled from {rows} x {columns} patches");
     }
+    if adoption.guessed_convention {
+        eprintln!(
+            "  warning: they were resampled as for {}. Weights of timm's without a head look the \
+             same in a .pth file; if these are, save them as .safetensors, and they are resampled \
+             as timm does",
+            adoption.recognised
+        );
+    }
+    if adoption.unnamed_classes {
+        eprintln!("  the head is taken as it is: the file does not name its classes");
+    }
     let not_needed = grouped(&adoption.not_needed);
     for (what, names) in [
         ("not in the file", &adoption.missing),

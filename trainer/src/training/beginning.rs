@@ -24,7 +24,7 @@ pub(crate) fn adopt(
     let Some(file) = &config.initial_weights else {
         return Ok(());
     };
-    let mut adoption = initialise::adopt(weights, network, &file.read()?)?;
+    let mut adoption = initialise::adopt(weights, network, &config.classes, &file.read()?)?;
     amend(&mut adoption);
     observe(Event::Initialised {
         file: &file.path,

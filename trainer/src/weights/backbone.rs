@@ -7,6 +7,7 @@ use millsight_export::card::Preprocessing;
 use millsight_export::graph::VitSpec;
 use millsight_export::weights::{NamedArray, NamedArrays};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::file::WeightsFile;
 use super::layouts::{Layout, Place, Recognised};
@@ -24,6 +25,9 @@ pub const NETWORK: &str = "millsight.network";
 /// [`NETWORK`].
 pub const PREPROCESSING: &str = "millsight.preprocessing";
 
+/// Key of the names of the head's classes, a list as JSON, beside [`NETWORK`].
+pub const CLASSES: &str = "millsight.classes";
+
 /// The weights of a Vision Transformer, whoever has trained it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backbone {
@@ -31,6 +35,8 @@ pub struct Backbone {
     pub path: PathBuf,
     /// Whose names it has.
     pub layout: Layout,
+    /// Whether the layout is a guess, since files of timm's could look alike.
+    pub guessed: bool,
     /// What the names of the network's arrays begin with in the file, for
     /// example `teacher.backbone.`; empty where the file is the network alone.
     pub prefix: String,
@@ -42,6 +48,9 @@ pub struct Backbone {
     pub stated: Option<VitSpec>,
     /// How its images were prepared, as the file itself states it.
     pub preprocessing: Option<Preprocessing>,
+    /// The classes that the head tells apart, in its order, as the file itself
+    /// states them.
+    pub classes: Option<Vec<String>>,
     /// Arrays of the file that only its own training needed, with their names
     /// in the file: decoder, projection head, student, optimiser.
     pub not_needed: Vec<String>,
@@ -70,7 +79,7 @@ impl Backbone {
             path: path.clone(),
             reason,
         };
-        let (stated, preprocessing) = stated(&file).map_err(misfit)?;
+        let stated = Stated::of(&file).map_err(misfit)?;
         let recognised = Recognised::of(&file).map_err(misfit)?;
         let mut weights = NamedArrays::new();
         let mut thirds: BTreeMap<String, [Option<NamedArray>; 3]> = BTreeMap::new();
@@ -98,14 +107,16 @@ impl Backbone {
             let array = joined(&name, parts).map_err(misfit)?;
             weights.insert(name, array.shape, array.data)?;
         }
-        let sizes = Sizes::of(&weights, stated.as_ref()).map_err(misfit)?;
+        let sizes = Sizes::of(&weights, stated.network.as_ref()).map_err(misfit)?;
         Ok(Self {
             layout: recognised.layout,
+            guessed: recognised.guessed,
             prefix: recognised.prefix,
             weights,
             sizes,
-            stated,
-            preprocessing,
+            stated: stated.network,
+            preprocessing: stated.preprocessing,
+            classes: stated.classes,
             not_needed,
             unknown,
             path,
@@ -144,41 +155,58 @@ impl Backbone {
 struct Configuration {
     network: Network,
     preprocessing: Option<Preprocessing>,
+    classes: Option<Vec<String>>,
 }
 
-/// The network and the preprocessing that a file of ours states: by itself, or
-/// in the configuration of its run.
-fn stated(file: &WeightsFile) -> Result<(Option<VitSpec>, Option<Preprocessing>), String> {
-    let wrong = |key: &str, error| format!("{key} in its metadata: {error}");
-    if let Some(network) = file.metadata(NETWORK) {
-        let network = serde_json::from_str(network).map_err(|error| wrong(NETWORK, error))?;
-        let preprocessing = file
-            .metadata(PREPROCESSING)
-            .map(serde_json::from_str)
-            .transpose()
-            .map_err(|error| wrong(PREPROCESSING, error))?;
-        return Ok((Some(network), preprocessing));
-    }
-    let Some(config) = file.metadata(CONFIG) else {
-        if file.metadata(POSITION).is_some() {
-            return Err(
-                "it is the checkpoint of a run, which does not state its network; \
-                 take the run's best.safetensors"
-                    .to_owned(),
-            );
+/// What a file of ours states of its network: by itself, or in the
+/// configuration of its run.
+#[derive(Default)]
+struct Stated {
+    network: Option<VitSpec>,
+    preprocessing: Option<Preprocessing>,
+    classes: Option<Vec<String>>,
+}
+
+impl Stated {
+    fn of(file: &WeightsFile) -> Result<Self, String> {
+        if file.metadata(NETWORK).is_some() {
+            return Ok(Self {
+                network: value(file, NETWORK)?,
+                preprocessing: value(file, PREPROCESSING)?,
+                classes: value(file, CLASSES)?,
+            });
         }
-        return Ok((None, None));
-    };
-    let config: Configuration =
-        serde_json::from_str(config).map_err(|error| wrong(CONFIG, error))?;
-    match config.network {
-        Network::Vit(network) => Ok((Some(network), config.preprocessing)),
-        Network::YoloCls(_) => Err(
-            "it is of a run with --arch yolo-cls-n, a convolutional network; only the weights of \
-             a Vision Transformer can be taken"
-                .to_owned(),
-        ),
+        let Some(config) = value::<Configuration>(file, CONFIG)? else {
+            if file.metadata(POSITION).is_some() {
+                return Err(
+                    "it is the checkpoint of a run, which does not state its network; \
+                     take the run's best.safetensors"
+                        .to_owned(),
+                );
+            }
+            return Ok(Self::default());
+        };
+        match config.network {
+            Network::Vit(network) => Ok(Self {
+                network: Some(network),
+                preprocessing: config.preprocessing,
+                classes: config.classes,
+            }),
+            Network::YoloCls(_) => Err(
+                "it is of a run with --arch yolo-cls-n, a convolutional network; only the \
+                 weights of a Vision Transformer can be taken"
+                    .to_owned(),
+            ),
+        }
     }
+}
+
+/// What JSON a file's metadata have under a key.
+fn value<T: DeserializeOwned>(file: &WeightsFile, key: &str) -> Result<Option<T>, String> {
+    file.metadata(key)
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|error| format!("{key} in its metadata: {error}"))
 }
 
 /// Refuses weights that mean nothing without parts that our network has not.

@@ -28,10 +28,16 @@ pub struct Adoption {
     /// Arrays of the file that only its own training or another pooling needs.
     pub not_needed: Vec<String>,
     /// Parameters of the head that keep their initial values, because the
-    /// file's head is for another number of classes.
+    /// file's head is for other classes, or for the same in another order.
     pub other_classes: Vec<String>,
+    /// Whether a head was taken of which the file does not say what its classes
+    /// are.
+    pub unnamed_classes: bool,
     /// Grid of patches (rows, columns) from which positions were resampled.
     pub resampled_from: Option<[usize; 2]>,
+    /// Whether they were resampled as the program does whose file it seems to
+    /// be, though it might be timm's.
+    pub guessed_convention: bool,
 }
 
 impl Adoption {
@@ -39,6 +45,7 @@ impl Adoption {
     /// its classes, is not needed.
     pub fn leave_out_head(&mut self) {
         self.other_classes.clear();
+        self.unnamed_classes = false;
         for name in ["head.weight", "head.bias"] {
             if !self.missing.iter().any(|missing| missing == name) {
                 self.not_needed.push(name.to_owned());
@@ -51,13 +58,18 @@ impl Adoption {
 /// others.
 ///
 /// Position embeddings for another grid of patches are resampled as the
-/// program that wrote the file does. A head for another number of classes is
-/// left out.
+/// program that wrote the file does. A head is left out when its classes are
+/// others than `classes`, the names of the network's own in their order; where
+/// these or those of the file are not known, when their number is another.
 ///
 /// # Errors
 /// When the file is of another network, or an array has another shape than the
 /// sizes of its network ask for.
-pub fn fit(network: &VitSpec, backbone: &Backbone) -> Result<(NamedArrays, Adoption), TrainError> {
+pub fn fit(
+    network: &VitSpec,
+    classes: Option<&[String]>,
+    backbone: &Backbone,
+) -> Result<(NamedArrays, Adoption), TrainError> {
     backbone.check(network)?;
     let mut adoption = Adoption {
         recognised: match backbone.prefix.trim_end_matches('.') {
@@ -72,6 +84,10 @@ pub fn fit(network: &VitSpec, backbone: &Backbone) -> Result<(NamedArrays, Adopt
         network.image_height / network.patch,
         network.image_width / network.patch,
     ];
+    let other_classes = match (classes, &backbone.classes) {
+        (Some(classes), Some(learnt)) => classes != learnt,
+        _ => false,
+    };
     let parameters = network.parameters();
     let mut fitting = NamedArrays::new();
     for (name, shape) in parameters.clone() {
@@ -85,17 +101,20 @@ pub fn fit(network: &VitSpec, backbone: &Backbone) -> Result<(NamedArrays, Adopt
         {
             array = resample(&array, from, grid, backbone.layout.convention());
             adoption.resampled_from = Some(from);
+            adoption.guessed_convention = backbone.guessed;
+        }
+        let of_head = name.starts_with(HEAD);
+        if of_head && (other_classes || array.shape != shape) {
+            adoption.other_classes.push(name);
+            continue;
         }
         if array.shape != shape {
-            if name.starts_with(HEAD) {
-                adoption.other_classes.push(name);
-                continue;
-            }
             return Err(backbone.misfit(format!(
                 "{name} has the shape {:?}, but its network needs {shape:?}",
                 array.shape
             )));
         }
+        adoption.unnamed_classes |= of_head && classes.is_some() && backbone.classes.is_none();
         fitting.insert(name, array.shape, array.data)?;
     }
     let known: HashSet<String> = parameters.into_iter().map(|(name, _)| name).collect();
@@ -121,9 +140,10 @@ pub fn fit(network: &VitSpec, backbone: &Backbone) -> Result<(NamedArrays, Adopt
 pub fn adopt(
     weights: &mut NamedArrays,
     network: &VitSpec,
+    classes: &[String],
     backbone: &Backbone,
 ) -> Result<Adoption, TrainError> {
-    let (fitting, adoption) = fit(network, backbone)?;
+    let (fitting, adoption) = fit(network, Some(classes), backbone)?;
     for (name, array) in fitting.iter() {
         weights.insert(name, array.shape.clone(), array.data.clone())?;
     }
@@ -141,6 +161,7 @@ mod tests {
     use super::*;
     use crate::model::initial;
     use crate::model::presets::Preset;
+    use crate::weights::backbone::{CLASSES, NETWORK};
     use crate::weights::file::WeightsFile;
 
     fn network(side: usize, classes: usize) -> VitSpec {
@@ -154,6 +175,10 @@ mod tests {
         }
     }
 
+    fn names(classes: usize) -> Vec<String> {
+        (0..classes).map(|class| format!("class {class}")).collect()
+    }
+
     fn backbone(arrays: NamedArrays) -> Backbone {
         Backbone::of(WeightsFile::of_arrays(Path::new("given"), arrays)).unwrap()
     }
@@ -163,13 +188,38 @@ mod tests {
         let spec = network(32, 5);
         let given = initial::vit(&spec, 1.0, 1).unwrap();
         let mut weights = initial::vit(&spec, 1.0, 2).unwrap();
-        let adoption = adopt(&mut weights, &spec, &backbone(given.clone())).unwrap();
+        let adoption = adopt(&mut weights, &spec, &names(5), &backbone(given.clone())).unwrap();
         let expected = Adoption {
             recognised: "timm's names".to_owned(),
+            unnamed_classes: true,
             ..Adoption::default()
         };
         assert_eq!(adoption, expected);
         assert_eq!(weights, given);
+    }
+
+    /// As many classes are not yet the same classes, and their order matters.
+    #[test]
+    fn a_head_is_taken_for_its_own_classes_alone() {
+        let spec = network(32, 3);
+        let mut given = initial::vit(&spec, 1.0, 1).unwrap();
+        given.insert("head.bias", [3], vec![1.0; 3]).unwrap();
+        for (key, value) in [
+            (NETWORK, serde_json::to_string(&spec).unwrap()),
+            (CLASSES, serde_json::to_string(&names(3)).unwrap()),
+        ] {
+            given.metadata.insert(key.to_owned(), value);
+        }
+        let given = backbone(given);
+        let other_order: Vec<String> = names(3).into_iter().rev().collect();
+        for (classes, taken) in [(names(3), true), (other_order, false)] {
+            let mut weights = initial::vit(&spec, 1.0, 2).unwrap();
+            let adoption = adopt(&mut weights, &spec, &classes, &given).unwrap();
+            let bias = [if taken { 1.0 } else { 0.0 }; 3];
+            assert_eq!(weights.get("head.bias").unwrap().data, bias);
+            assert_eq!(adoption.other_classes.is_empty(), taken);
+            assert!(!adoption.unnamed_classes);
+        }
     }
 
     #[test]
@@ -180,11 +230,12 @@ mod tests {
         given.insert("temperature", [1], vec![0.0]).unwrap();
         let before = initial::vit(&large, 1.0, 2).unwrap();
         let mut weights = before.clone();
-        let adoption = adopt(&mut weights, &large, &backbone(given.clone())).unwrap();
+        let adoption = adopt(&mut weights, &large, &names(3), &backbone(given.clone())).unwrap();
         assert_eq!(adoption.missing, ["cls_token"]);
         assert_eq!(adoption.unknown, ["temperature"]);
         assert_eq!(adoption.other_classes, ["head.weight", "head.bias"]);
         assert_eq!(adoption.resampled_from, Some([2, 2]));
+        assert!(!adoption.guessed_convention && !adoption.unnamed_classes);
         let shape = |name: &str| weights.require(name).unwrap().shape.clone();
         assert_eq!(shape(POSITIONS), [1, 17, 24]);
         assert_eq!(weights.get("head.weight"), before.get("head.weight"));
@@ -206,7 +257,7 @@ mod tests {
             ..spec
         };
         let mut weights = initial::vit(&other, 1e-5, 2).unwrap();
-        let adoption = adopt(&mut weights, &other, &given).unwrap();
+        let adoption = adopt(&mut weights, &other, &names(5), &given).unwrap();
         assert_eq!(
             adoption.missing,
             [
@@ -229,11 +280,10 @@ mod tests {
         };
         let mut given = initial::vit(&spec, 1.0, 1).unwrap();
         let stated = serde_json::to_string(&spec).unwrap();
-        let key = crate::weights::backbone::NETWORK;
-        given.metadata.insert(key.to_owned(), stated);
+        given.metadata.insert(NETWORK.to_owned(), stated);
         let given = backbone(given);
         assert_eq!(given.sizes.grid, Some([4, 1]));
-        let (fitting, adoption) = fit(&network(32, 5), &given).unwrap();
+        let (fitting, adoption) = fit(&network(32, 5), None, &given).unwrap();
         assert_eq!(adoption.resampled_from, Some([4, 1]));
         assert_ne!(fitting.get(POSITIONS), given.weights.get(POSITIONS));
     }
@@ -245,7 +295,7 @@ mod tests {
         given
             .insert("blocks.0.norm1.bias", [2], vec![0.0; 2])
             .unwrap();
-        let error = fit(&spec, &backbone(given)).unwrap_err().to_string();
+        let error = fit(&spec, None, &backbone(given)).unwrap_err().to_string();
         assert!(
             error.contains(
                 "given: blocks.0.norm1.bias has the shape [2], but its network needs [24]"

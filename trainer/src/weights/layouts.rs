@@ -86,6 +86,8 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Recognised {
     pub layout: Layout,
+    /// Whether files of timm's could look alike too.
+    pub guessed: bool,
     /// What the names of its arrays begin with, for example
     /// `teacher.backbone.`; empty where the file is the network alone.
     pub prefix: String,
@@ -105,10 +107,14 @@ impl Recognised {
         let first = found().filter_map(|(prefix, _)| rank(prefix)).min();
         let mut best = found().filter(|(prefix, _)| first.is_some() && rank(prefix) == first);
         match (best.next(), best.next()) {
-            (Some((prefix, anchor)), None) => Ok(Self {
-                layout: layout(file, &names, prefix, anchor),
-                prefix: prefix.to_owned(),
-            }),
+            (Some((prefix, anchor)), None) => {
+                let (layout, guessed) = layout(file, &names, prefix, anchor);
+                Ok(Self {
+                    layout,
+                    guessed,
+                    prefix: prefix.to_owned(),
+                })
+            }
             (Some((one, _)), Some((other, _))) => Err(format!(
                 "it holds several networks, among them `{one}` and `{other}`; \
                  keep the one that is meant"
@@ -168,7 +174,8 @@ fn of_training(name: &str, prefix: &str) -> bool {
         || averaged && dictionary(prefix) != outer
 }
 
-fn layout(file: &WeightsFile, names: &[String], prefix: &str, anchor: &str) -> Layout {
+/// The layout, and whether it is a guess.
+fn layout(file: &WeightsFile, names: &[String], prefix: &str, anchor: &str) -> (Layout, bool) {
     let has = |name: &str| {
         names
             .iter()
@@ -176,20 +183,25 @@ fn layout(file: &WeightsFile, names: &[String], prefix: &str, anchor: &str) -> L
     };
     let within = |word: &str| prefix.split('.').any(|part| part == word);
     // Backbones that DINO publishes are state dictionaries without anything
-    // around them and without a head; timm's have one of these.
+    // around them and without a head. timm's have a head, unless somebody has
+    // taken it off.
     let backbone = file.is_pytorch() && prefix.is_empty() && !has("head.weight");
     if anchor == hugging_face::ANCHOR {
-        Layout::HuggingFaceDinov2
+        (Layout::HuggingFaceDinov2, false)
     } else if has("decoder_embed.weight") {
-        Layout::Mae
-    } else if has("mask_token") || (backbone && has("blocks.0.ls1.gamma")) {
-        Layout::Dinov2
-    } else if within("teacher") || within("student") || backbone {
-        Layout::Dino
+        (Layout::Mae, false)
+    } else if has("mask_token") {
+        (Layout::Dinov2, false)
+    } else if within("teacher") || within("student") {
+        (Layout::Dino, false)
+    } else if backbone && has("blocks.0.ls1.gamma") {
+        (Layout::Dinov2, true)
+    } else if backbone {
+        (Layout::Dino, true)
     } else if file.is_pytorch() && within("model") {
-        Layout::Mae
+        (Layout::Mae, false)
     } else {
-        Layout::Timm
+        (Layout::Timm, false)
     }
 }
 
