@@ -265,15 +265,15 @@ def tables(results):
                 cells.append(spread([float(done[name]["test_balanced_accuracy"]) for name in names if name in done]))
             title = TITLES_OF_STARTS.get(start, start)
             print(f"| {title} | {protocol} |", " | ".join(cells), "|")
-    print("\nMinutes of a run, mean over the seeds\n")
-    print("| run | minutes | processor minutes |")
-    print("|---|---|---|")
+    print("\nMinutes of a run, mean over the seeds that ran on the same processor\n")
+    print("| run | processor | minutes | processor minutes |")
+    print("|---|---|---|---|")
     groups = {}
     for name, row in done.items():
-        groups.setdefault(name.rsplit("-", 1)[0], []).append(row)
-    for group, rows in groups.items():
+        groups.setdefault((name.rsplit("-", 1)[0], row["processor"]), []).append(row)
+    for (group, processor), rows in groups.items():
         wall, busy = (statistics.mean(float(row[column]) for row in rows) / 60 for column in ["seconds", "processor_seconds"])
-        print(f"| {group} | {wall:.1f} | {busy:.1f} |")
+        print(f"| {group} | {processor} | {wall:.1f} | {busy:.1f} |")
 
 
 def main():
