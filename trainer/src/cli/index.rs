@@ -41,7 +41,20 @@ impl IndexArgs {
             .unwrap_or_else(|| self.folder.join("index.csv"));
         table::write(&out, &found.rows).into_diagnostic()?;
         for path in &found.skipped {
-            eprintln!("left out: {} is not an image by its ending", path.display());
+            let why = match path.is_file() {
+                true => "not an image by its ending",
+                false => "no regular file",
+            };
+            eprintln!("left out: {} is {why}", path.display());
+        }
+        if !found.outside.is_empty() {
+            eprintln!(
+                "left out: {} images directly in {}, outside the folders of the classes, for \
+                 example {}",
+                found.outside.len(),
+                self.folder.display(),
+                found.outside[0].display()
+            );
         }
         for path in &found.empty {
             eprintln!("left out: {} holds no image", path.display());

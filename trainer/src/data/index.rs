@@ -24,6 +24,9 @@ pub struct Index {
     pub skipped: Vec<PathBuf>,
     /// Folders of classes in which there is no image.
     pub empty: Vec<PathBuf>,
+    /// Images beside the folders of the classes, which have no label and were
+    /// left out.
+    pub outside: Vec<PathBuf>,
 }
 
 /// Indexes a folder whose sub-folders are the classes.
@@ -44,9 +47,12 @@ pub fn folder(root: &Path) -> Result<Index, DataError> {
 /// relative.
 pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
     let mut images: Vec<(String, PathBuf)> = Vec::new();
-    let (mut skipped, mut empty) = (Vec::new(), Vec::new());
+    let (mut skipped, mut empty, mut outside) = (Vec::new(), Vec::new(), Vec::new());
     for (path, is_folder) in children(folder)? {
         if !is_folder {
+            if is_image(&path) {
+                outside.push(path);
+            }
             continue;
         }
         let label = name(&path)?;
@@ -86,6 +92,7 @@ pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
         rows,
         skipped,
         empty,
+        outside,
     })
 }
 
@@ -163,7 +170,7 @@ fn describe(root: &Path, label: &str, path: &Path) -> Result<Row, DataError> {
 }
 
 /// Hash of a file's bytes, of which only some are in memory at a time.
-pub(super) fn sha256(path: &Path) -> io::Result<[u8; 32]> {
+pub(crate) fn sha256(path: &Path) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut piece = vec![0; 1 << 16];
@@ -202,6 +209,7 @@ mod tests {
             .unwrap();
         std::fs::write(root.path().join("zebra/notes.txt"), "no image").unwrap();
         std::fs::write(root.path().join(".hidden"), "").unwrap();
+        std::fs::write(root.path().join("of_no_class.png"), "").unwrap();
 
         let index = folder(root.path()).unwrap();
         let paths: Vec<_> = index.rows.iter().map(|row| row.path.as_str()).collect();
@@ -223,6 +231,7 @@ mod tests {
         assert_eq!(index.rows[0].sha256, index.rows[1].sha256);
         assert_eq!(index.rows[0].mode.as_deref(), Some("L"));
         assert_eq!(index.skipped, [root.path().join("zebra/notes.txt")]);
+        assert_eq!(index.outside, [root.path().join("of_no_class.png")]);
     }
 
     /// Whoever opens a pipe waits for its other end.

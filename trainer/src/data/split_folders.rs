@@ -45,6 +45,7 @@ pub fn index(root: &Path) -> Result<Index, DataError> {
         rows: Vec::new(),
         skipped,
         empty: Vec::new(),
+        outside: Vec::new(),
     };
     for (split, folder) in [Split::Train, Split::Val, Split::Test]
         .into_iter()
@@ -54,6 +55,7 @@ pub fn index(root: &Path) -> Result<Index, DataError> {
             let part = index::classes(root, &folder)?;
             all.skipped.extend(part.skipped);
             all.empty.extend(part.empty);
+            all.skipped.extend(part.outside);
             all.rows.extend(part.rows.into_iter().map(|mut row| {
                 row.split = Some(split);
                 row
