@@ -194,14 +194,15 @@ pub enum TrainError {
         /// What was given.
         got: String,
     },
-    /// The loss or a weight is not a number any more.
+    /// The loss, another figure or an element of a checkpoint is not a number any
+    /// more.
     #[error(
         "{what} became {value} in step {step} of epoch {epoch}; {}; \
          try a lower --learning-rate or a longer --warmup-epochs", last_good(checkpoint.as_deref())
     )]
     NotFinite {
-        /// `the loss` or `a weight`.
-        what: &'static str,
+        /// `the loss`, a figure's name, or where the element lies.
+        what: String,
         /// What it became.
         value: f64,
         /// The epoch, counted from 1.

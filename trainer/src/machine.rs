@@ -15,7 +15,8 @@ pub struct Machine {
     pub workers: usize,
     /// Memory for decoded tiles, in bytes.
     pub cache_bytes: usize,
-    /// Steps after which a checkpoint is written inside an epoch.
+    /// Steps after which a checkpoint is written inside an epoch; 0 for none but
+    /// that at its end.
     pub checkpoint_steps: usize,
 }
 

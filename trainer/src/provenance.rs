@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-/// Git revision of the sources from which this program was built, with
-/// `-dirty` when they have changes that are not committed; the package's
-/// version where the sources are not there any more.
+/// Git revision of the sources beside which this program was built, as they are
+/// now, with `-dirty` when they have changes that are not committed; the
+/// package's version where the sources are not there any more. Who changes the
+/// sources without building the program again gets the wrong one.
 pub fn git_revision() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git")

@@ -132,6 +132,9 @@ pub enum Event<'a> {
         epoch: usize,
         /// Tiles to come.
         tiles: usize,
+        /// Tiles of a whole epoch; more than are to come when the run goes on
+        /// in the middle of one.
+        of: usize,
     },
     /// A step of the optimiser is done.
     Step {
@@ -151,6 +154,12 @@ pub enum Event<'a> {
         done: usize,
         /// All tiles.
         of: usize,
+    },
+    /// The run is over, and its best weights look at the validation part once
+    /// more.
+    Best {
+        /// Tiles of that part.
+        tiles: usize,
     },
     /// Something that whoever trains should know.
     Warning(&'a str),
@@ -199,6 +208,7 @@ pub fn train(
         observe(Event::Epoch {
             epoch: epoch + 1,
             tiles: ahead,
+            of: order.len(),
         });
         let first = epoch * steps_per_epoch + skipped;
         let events = match &mut events {
@@ -224,9 +234,9 @@ pub fn train(
             };
             let figures = method.step(&batch, moment)?;
             position.steps += 1;
-            check_finite(figures.loss, run, &position)?;
-            for (_, value) in &figures.means {
-                check_finite(*value, run, &position)?;
+            check_finite("the loss", figures.loss, run, &position)?;
+            for (name, value) in &figures.means {
+                check_finite(name, *value, run, &position)?;
             }
             rate = figures.rate;
             let names = [("step/loss", figures.loss), ("step/learning_rate", rate)];
@@ -239,22 +249,20 @@ pub fn train(
                 tiles: batch.labels.len(),
                 loss: figures.loss,
             });
-            if position
-                .steps
-                .is_multiple_of(machine.checkpoint_steps.max(1))
+            // No number but 0 is a multiple of 0.
+            if position.steps.is_multiple_of(machine.checkpoint_steps)
                 && position.steps < steps_per_epoch
             {
-                save(run, method, &position)?;
+                save(run, sound_arrays(method, run, &position)?, &position)?;
             }
             Ok(())
         })?;
         let seconds_of_steps = begin.elapsed().as_secs_f64();
         let end = method.end_epoch(epoch, &position, observe)?;
-        // The last step may have spoilt the weights that its own loss did not
-        // show yet; they must not replace a good checkpoint.
-        for value in end.figures.values() {
-            check_finite(*value, run, &position)?;
+        for (name, value) in &end.figures {
+            check_finite(name, *value, run, &position)?;
         }
+        let arrays = sound_arrays(method, run, &position)?;
         let best = match end.score {
             Some(score) => position.best_epoch == 0 || score > position.best_score,
             None => true,
@@ -262,7 +270,9 @@ pub fn train(
         if best {
             position.best_epoch = epoch + 1;
             position.best_score = end.score.unwrap_or_default();
-            Trained::save(&method.weights_file(run), config, method.weights()?)?;
+            let file = method.weights_file(run);
+            Trained::save(&file, config, method.weights()?)
+                .map_err(|error| checkpoint::not_written(error, &run.last()))?;
         }
         let mut figures = end.figures;
         figures.insert("learning_rate".into(), rate);
@@ -289,11 +299,13 @@ pub fn train(
             .iter()
             .map(|(name, value)| (format!("epoch/{name}"), *value))
             .collect();
+        // With the last step: a run that goes on after it makes TensorBoard
+        // forget all that is said of later ones.
         events.add(
-            record.steps,
+            record.steps - 1,
             tags.iter().map(|(tag, value)| (tag.as_str(), *value)),
         )?;
-        save(run, method, &position)?;
+        save(run, arrays, &position)?;
         observe(Event::Complete {
             record: &record,
             best: best && end.score.is_some(),
@@ -302,16 +314,24 @@ pub fn train(
     Ok(position)
 }
 
-fn save(run: &RunFolder, method: &impl Method, position: &Position) -> Result<(), TrainError> {
+/// What a checkpoint holds of a method. The last step may have spoilt what its
+/// own loss does not show yet, and that must not replace a good checkpoint.
+fn sound_arrays(
+    method: &impl Method,
+    run: &RunFolder,
+    position: &Position,
+) -> Result<NamedArrays, TrainError> {
     let arrays = method.save()?;
-    // The step's own loss does not show yet what the step has left.
-    let unsound = arrays
-        .iter()
-        .flat_map(|(_, array)| array.data.iter().copied())
-        .find(|value| !value.is_finite());
-    if let Some(value) = unsound {
-        return Err(not_finite("a weight", f64::from(value), run, position));
+    for (name, array) in arrays.iter() {
+        if let Some(value) = array.data.iter().find(|value| !value.is_finite()) {
+            let what = format!("an element of {name}");
+            check_finite(&what, f64::from(*value), run, position)?;
+        }
     }
+    Ok(arrays)
+}
+
+fn save(run: &RunFolder, arrays: NamedArrays, position: &Position) -> Result<(), TrainError> {
     let checkpoint = Checkpoint {
         arrays,
         position: position.clone(),
@@ -324,19 +344,22 @@ fn add(sums: &mut BTreeMap<String, u64>, name: &str, value: f64) {
     sums.insert(name.to_owned(), (sum + value).to_bits());
 }
 
-fn check_finite(value: f64, run: &RunFolder, position: &Position) -> Result<(), TrainError> {
+/// Refuses what is not finite; `position` has the step that is to blame as its
+/// last.
+fn check_finite(
+    what: &str,
+    value: f64,
+    run: &RunFolder,
+    position: &Position,
+) -> Result<(), TrainError> {
     if value.is_finite() {
         return Ok(());
     }
-    Err(not_finite("the loss", value, run, position))
-}
-
-fn not_finite(what: &'static str, value: f64, run: &RunFolder, position: &Position) -> TrainError {
-    TrainError::NotFinite {
-        what,
+    Err(TrainError::NotFinite {
+        what: what.to_owned(),
         value,
         epoch: position.epochs + 1,
         step: position.steps,
         checkpoint: Some(run.last()).filter(|path| path.exists()),
-    }
+    })
 }

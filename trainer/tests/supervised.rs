@@ -235,19 +235,42 @@ fn a_run_belongs_to_one_program() {
     tiles::split(data.path());
     let out = tempfile::tempdir().unwrap();
     let config = config(data.path(), 1);
-    let run = RunFolder::create(&out.path().join("run"), &config).unwrap();
-    let mut second = None;
+    let path = out.path().join("run");
+    let run = RunFolder::create(&path, &config).unwrap();
+    let in_use = |error: TrainError| {
+        let error = error.to_string();
+        assert!(
+            error.contains("another millsight-train works on"),
+            "{error}"
+        );
+    };
+    // From its beginning, when there is no checkpoint yet.
+    let other = RunConfig {
+        seed: config.seed + 1,
+        ..config.clone()
+    };
+    in_use(RunFolder::create(&path, &other).unwrap_err());
+    let (second, same) = RunFolder::open(&path).unwrap();
+    assert_eq!(same, config);
+    let mut refused = None;
     train(&run, &config, machine(1), |event| {
         if let Event::Complete { .. } = event {
-            second = Some(train(&run, &config, machine(1), |_| {}));
+            refused = Some(train(&second, &config, machine(1), |_| {}));
         }
     })
     .unwrap();
-    let error = second.unwrap().unwrap_err().to_string();
-    assert!(
-        error.contains("another millsight-train works on"),
-        "{error}"
-    );
+    in_use(refused.unwrap().unwrap_err());
+}
+
+#[test]
+fn what_a_kill_left_half_written_is_removed() {
+    let data = tiles::folder(&[("no_defect", 12), ("cracks", 9), ("overfill", 9)], 40);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let left = out.path().join(".partial-4f2a");
+    std::fs::write(&left, "half of a checkpoint").unwrap();
+    run(out.path(), &config(data.path(), 1), machine(1));
+    assert!(!left.exists());
 }
 
 #[test]

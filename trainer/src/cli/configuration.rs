@@ -68,7 +68,9 @@ impl Asked<'_> {
             shard_size: self.shard_size,
             precision: self.precision,
             git_revision: provenance::git_revision(),
-            command: provenance::command_line(std::env::args()),
+            command: provenance::command_line(
+                std::env::args_os().map(|word| word.to_string_lossy().into_owned()),
+            ),
         })
     }
 }

@@ -55,7 +55,8 @@ impl MachineArgs {
 pub struct TrainingMachineArgs {
     #[command(flatten)]
     pub computing: MachineArgs,
-    /// Steps after which a checkpoint is written inside an epoch.
+    /// Steps after which a checkpoint is written inside an epoch; 0 for none
+    /// but that at its end.
     #[arg(long, value_name = "STEPS", default_value_t = 500)]
     checkpoint_steps: usize,
 }

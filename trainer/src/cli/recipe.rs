@@ -61,7 +61,8 @@ pub struct RecipeArgs {
     /// What becomes of the learning rate after the warm-up.
     #[arg(long, default_value = "constant")]
     schedule: Course,
-    /// Learning rate at the end of the cosine [default: 1e-6].
+    /// Learning rate at the end of the cosine [default: 1e-6, or the highest one
+    /// if that is less].
     #[arg(long)]
     final_learning_rate: Option<f64>,
     /// Epochs in which the learning rate rises linearly; fractions allowed.
@@ -85,10 +86,11 @@ pub struct RecipeArgs {
     /// below 1; that of the blocks before it rises linearly from 0.
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     drop_path: f64,
-    /// Weights of the classes in the loss.
-    #[arg(long, default_value = "inverse", value_name = "WEIGHTS",
+    /// Weights of the classes in the loss [default: inverse, with
+    /// --balanced-sampling none].
+    #[arg(long, value_name = "WEIGHTS",
           value_parser = Listed::<ClassWeighting>::new(&class_weights::WORDS))]
-    class_weights: ClassWeighting,
+    class_weights: Option<ClassWeighting>,
     /// Exponent of the focal loss, by which tiles that are already right count
     /// less; 2 is customary, 0 is plain cross-entropy.
     #[arg(long, default_value_t = 0.0, value_name = "GAMMA")]
@@ -97,7 +99,7 @@ pub struct RecipeArgs {
     /// weights, as PyTorch does, or their number.
     #[arg(long, default_value = "weighted-mean")]
     loss_reduction: Reduction,
-    /// Draw each class equally often; then `--class-weights none` fits.
+    /// Draw each class equally often.
     #[arg(long)]
     balanced_sampling: bool,
     /// Random changes of each tile, separated by commas and made in this order.
@@ -259,9 +261,17 @@ impl RecipeArgs {
             warmup_epochs: self.warmup_epochs,
             final_learning_rate: match self.schedule {
                 Course::Constant => None,
-                Course::Cosine => Some(self.final_learning_rate.unwrap_or(FINAL_LEARNING_RATE)),
+                Course::Cosine => Some(
+                    self.final_learning_rate
+                        .unwrap_or(FINAL_LEARNING_RATE.min(self.learning_rate)),
+                ),
             },
-            class_weighting: self.class_weights,
+            // Rare classes that are drawn as often as others and weigh more than
+            // them would count twice.
+            class_weighting: self.class_weights.unwrap_or(match self.balanced_sampling {
+                true => ClassWeighting::None,
+                false => ClassWeighting::Inverse,
+            }),
             focal_gamma: self.focal_gamma,
             loss_reduction: self.loss_reduction,
             balanced_sampling: self.balanced_sampling,

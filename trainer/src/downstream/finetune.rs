@@ -78,7 +78,7 @@ fn initial_weights(
 /// # Errors
 /// With the option's name.
 pub(super) fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), TrainError> {
-    recipe.supervision.check()?;
+    recipe.supervision.check(config.epochs)?;
     if let Some(limit) = recipe.clip_gradient_norm {
         positive("--clip-gradient-norm", limit)?;
     }

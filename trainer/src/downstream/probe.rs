@@ -134,7 +134,7 @@ pub(super) fn train(
 /// With the option's name.
 pub(super) fn check(config: &RunConfig, recipe: &ProbeConfig) -> Result<(), TrainError> {
     config.network.vit(OPTION)?;
-    recipe.supervision.check()
+    recipe.supervision.check(config.epochs)
 }
 
 /// Everything that a step needs.

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use millsight_export::card::Preprocessing;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::TrainError;
 use crate::data::augment::Change;
+use crate::data::index::sha256;
 use crate::data::tiles::Colour;
 use crate::downstream::class_weights::ClassWeighting;
 use crate::downstream::loss::Reduction;
@@ -182,6 +182,9 @@ pub struct MaeConfig {
     pub augmentations: Vec<Change>,
 }
 
+/// More than anybody trains, and few enough that steps can be counted.
+const MOST_EPOCHS: usize = 1_000_000;
+
 impl RunConfig {
     /// What a setting of a run must be, for the settings that all methods have.
     ///
@@ -195,7 +198,13 @@ impl RunConfig {
                 got: "bf16".into(),
             });
         }
-        positive("--epochs", self.epochs as f64)?;
+        if !(1..=MOST_EPOCHS).contains(&self.epochs) {
+            return Err(TrainError::Setting {
+                name: "--epochs",
+                range: "from 1 to 1,000,000",
+                got: self.epochs.to_string(),
+            });
+        }
         positive("--batch-size", self.batch_size as f64)?;
         positive("--shard-size", self.shard_size as f64)?;
         if let Some(decay) = self.optimiser.layer_decay {
@@ -236,11 +245,11 @@ impl Supervision {
     ///
     /// # Errors
     /// With the name of the option that is out of range.
-    pub(crate) fn check(&self) -> Result<(), TrainError> {
+    pub(crate) fn check(&self, epochs: usize) -> Result<(), TrainError> {
         positive("--learning-rate", self.learning_rate)?;
-        not_negative("--warmup-epochs", self.warmup_epochs)?;
+        warmup(self.warmup_epochs, epochs)?;
         if let Some(rate) = self.final_learning_rate {
-            not_negative("--final-learning-rate", rate)?;
+            final_rate(rate, self.learning_rate)?;
         }
         not_negative("--focal-gamma", self.focal_gamma)?;
         if let ClassWeighting::Effective { beta } = self.class_weighting {
@@ -292,6 +301,30 @@ pub(crate) fn below_one(name: &'static str, value: f64) -> Result<(), TrainError
     })
 }
 
+/// Refuses an end of the cosine above its beginning.
+pub(crate) fn final_rate(rate: f64, highest: f64) -> Result<(), TrainError> {
+    if (0.0..=highest).contains(&rate) {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        name: "--final-learning-rate",
+        range: "0 or above, and no more than --learning-rate",
+        got: rate.to_string(),
+    })
+}
+
+/// Refuses a warm-up that a run would not see the end of.
+pub(crate) fn warmup(warmup_epochs: f64, epochs: usize) -> Result<(), TrainError> {
+    if (0.0..=epochs as f64).contains(&warmup_epochs) {
+        return Ok(());
+    }
+    Err(TrainError::Setting {
+        name: "--warmup-epochs",
+        range: "0 or above, and no more than --epochs",
+        got: warmup_epochs.to_string(),
+    })
+}
+
 /// Refuses a setting below 0.
 pub(crate) fn not_negative(name: &'static str, value: f64) -> Result<(), TrainError> {
     if value >= 0.0 && value.is_finite() {
@@ -320,10 +353,10 @@ impl InitialWeights {
     /// # Errors
     /// When it cannot be read.
     pub fn of(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
+        let hash = sha256(path).map_err(TrainError::io("read the weights", path))?;
         Ok(Self {
             path: path.to_path_buf(),
-            sha256: hex::encode(Sha256::digest(&bytes)),
+            sha256: hex::encode(hash),
         })
     }
 

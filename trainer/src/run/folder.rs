@@ -2,17 +2,21 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use millsight_export::durable::replace_file;
+use millsight_export::durable::{remove_partials, replace_file};
 
 use super::config::RunConfig;
 use super::log::Log;
 use crate::TrainError;
 
 /// The folder of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Held from before the configuration of a new run is written, so that
+    /// nobody replaces it under a run that has begun.
+    lock: Option<Arc<File>>,
 }
 
 impl RunFolder {
@@ -20,15 +24,18 @@ impl RunFolder {
     /// died before its first checkpoint is begun anew.
     ///
     /// # Errors
-    /// When the folder already holds a checkpoint or cannot be written.
+    /// When the folder already holds a checkpoint, another program trains in it,
+    /// or it cannot be written.
     pub fn create(path: &Path, config: &RunConfig) -> Result<Self, TrainError> {
-        let run = Self {
+        let mut run = Self {
             path: path.to_path_buf(),
+            lock: None,
         };
-        if run.last().exists() {
+        if std::fs::symlink_metadata(run.last()).is_ok() {
             return Err(TrainError::RunExists { path: path.into() });
         }
         std::fs::create_dir_all(path).map_err(TrainError::io("make the folder", path))?;
+        run.lock = Some(run.lock()?);
         let json = serde_json::to_vec_pretty(config)?;
         let file = run.config_file();
         replace_file(&file, &json).map_err(TrainError::io("write", file))?;
@@ -42,6 +49,7 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<(Self, RunConfig), TrainError> {
         let run = Self {
             path: path.to_path_buf(),
+            lock: None,
         };
         let not_a_run = |reason: String| TrainError::NotARun {
             path: path.to_path_buf(),
@@ -59,15 +67,22 @@ impl RunFolder {
         &self.path
     }
 
-    /// Holds the run until the file is dropped, however the program ends.
+    /// Holds the run until the file is dropped, however the program ends, and
+    /// removes what an interrupted write has left.
     ///
     /// # Errors
     /// When another program holds it, or its lock cannot be made.
-    pub(crate) fn lock(&self) -> Result<File, TrainError> {
+    pub(crate) fn lock(&self) -> Result<Arc<File>, TrainError> {
+        if let Some(held) = &self.lock {
+            return Ok(held.clone());
+        }
         let path = self.path.join("run.lock");
         let file = File::create(&path).map_err(TrainError::io("make the lock", &path))?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => {
+                remove_partials(&self.path).map_err(TrainError::io("tidy", &self.path))?;
+                Ok(Arc::new(file))
+            }
             Err(TryLockError::WouldBlock) => Err(TrainError::RunInUse {
                 path: self.path.clone(),
             }),

@@ -10,6 +10,7 @@
 //! is not trained on.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use burn::module::Module;
@@ -34,8 +35,7 @@ pub struct Position {
     pub epochs: usize,
     /// Steps of the epoch after them that are done.
     pub steps: usize,
-    /// Sums of the figures over these steps, as the bits of doubles: JSON
-    /// readers may change the last one.
+    /// Sums of the figures over these steps, as the bits of doubles.
     pub sums: BTreeMap<String, u64>,
     /// The epoch of the best checkpoint, counted from 1; 0 when there is none.
     pub best_epoch: usize,
@@ -61,7 +61,10 @@ impl Checkpoint {
     /// # Errors
     /// When the file is no checkpoint, or not as it was written.
     pub fn load(path: &Path) -> Result<Option<Self>, TrainError> {
-        if !path.exists() {
+        // A link to a disk that is not mounted is no reason to begin anew.
+        if let Err(error) = std::fs::symlink_metadata(path)
+            && error.kind() == ErrorKind::NotFound
+        {
             return Ok(None);
         }
         let mut arrays = NamedArrays::load(path).map_err(|error| match error {
@@ -91,10 +94,16 @@ impl Checkpoint {
         self.arrays.metadata.insert(CHECKSUM.to_owned(), checksum);
         self.arrays
             .save(path)
-            .map_err(|error| TrainError::CheckpointNotWritten {
-                reason: error.to_string(),
-                previous: path.exists(),
-            })
+            .map_err(|error| not_written(error, path))
+    }
+}
+
+/// What to say when a part of a checkpoint cannot be written, of which `last`
+/// is written last.
+pub(super) fn not_written(error: impl ToString, last: &Path) -> TrainError {
+    TrainError::CheckpointNotWritten {
+        reason: error.to_string(),
+        previous: last.exists(),
     }
 }
 
@@ -170,4 +179,43 @@ pub fn add_section(
         arrays.insert(name, array.shape.clone(), array.data.clone())?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// As written by short decimals, most doubles are read as their neighbours
+    /// unless the reader takes care.
+    #[test]
+    fn a_position_comes_back_to_the_last_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        for best_score in [0.988_888_888_888_888_9, 1.0 / 3.0, 0.1 + 0.2] {
+            let position = Position {
+                best_score,
+                ..Position::default()
+            };
+            let checkpoint = Checkpoint {
+                arrays: NamedArrays::new(),
+                position: position.clone(),
+            };
+            checkpoint.save(&path).unwrap();
+            let read = Checkpoint::load(&path).unwrap().unwrap();
+            assert_eq!(read.position, position);
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_checkpoint_that_cannot_be_reached_is_not_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("last.safetensors");
+        assert!(Checkpoint::load(&path).unwrap().is_none());
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), &path).unwrap();
+        let error = Checkpoint::load(&path).unwrap_err().to_string();
+        assert!(error.contains("last.safetensors"), "{error}");
+    }
 }
