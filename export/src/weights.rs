@@ -117,11 +117,18 @@ impl NamedArrays {
     /// When the file cannot be read, is no safetensors file, or holds an array
     /// of another type of elements.
     pub fn load(path: &Path) -> Result<Self, WeightsError> {
-        let bytes = bounded::read(path, LARGEST_FILE).map_err(|reason| WeightsError::Read {
+        Self::from_bytes(&Self::bytes_of(path)?, &path.display().to_string())
+    }
+
+    /// The bytes of a file of weights, for [`NamedArrays::from_bytes`].
+    ///
+    /// # Errors
+    /// When the file cannot be read or is larger than any such file.
+    pub fn bytes_of(path: &Path) -> Result<Vec<u8>, WeightsError> {
+        bounded::read(path, LARGEST_FILE).map_err(|reason| WeightsError::Read {
             path: path.to_owned(),
             reason,
-        })?;
-        Self::from_bytes(&bytes, &path.display().to_string())
+        })
     }
 
     /// Reads the bytes of a safetensors file; `origin` names them in errors.

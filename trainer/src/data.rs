@@ -183,8 +183,9 @@ pub enum DataError {
     },
     /// A part of the split is empty.
     #[error(
-        "{} has no tiles in its {split} part; run `millsight-train split` with a share for it, \
-         and label more tiles where that part gets none of so few", path.display()
+        "{} has no tiles in its {split} part. Before training: run `millsight-train split` with a \
+         share for it, and label more tiles where that part gets none of so few. A trained network \
+         can be evaluated on another part (--split)", path.display()
     )]
     EmptySplit {
         /// The table.

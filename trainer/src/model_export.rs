@@ -108,6 +108,21 @@ pub fn parity(model: &ModelFile) -> Option<&Parity> {
     model.card.provenance.parity.as_ref()
 }
 
+/// Whether figures with these hashes, of weights and table, are the network's
+/// own. Those of other weights or other tiles would be false.
+///
+/// # Errors
+/// What they are of instead.
+pub fn fits(trained: &Trained, [weights, table]: [&str; 2]) -> Result<(), &'static str> {
+    if weights != trained.sha256 {
+        Err("other weights")
+    } else if table != trained.config.table_sha256 {
+        Err("another table")
+    } else {
+        Ok(())
+    }
+}
+
 fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, TrainError> {
     let config = &trained.config;
     let mut defects = config.classes.iter().filter(|class| *class != NO_DEFECT);
@@ -120,10 +135,8 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
         }
     }
     let mut metrics = BTreeMap::new();
-    // Figures of other weights or other tiles would be false.
-    let fitting = |report: &&Report| {
-        report.weights_sha256 == trained.sha256 && report.data_sha256 == config.table_sha256
-    };
+    let fitting =
+        |report: &&Report| fits(trained, [&report.weights_sha256, &report.data_sha256]).is_ok();
     for report in settings.reports.iter().filter(fitting) {
         for (name, value) in [
             ("accuracy", report.accuracy),
@@ -133,15 +146,20 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
             metrics.insert(format!("{}.{name}", report.split), value);
         }
         for class in &report.classes {
+            // Of no tiles none is missed, nor found.
+            if class.metrics.support == 0 {
+                continue;
+            }
             let name = format!("{}.recall.{}", report.split, class.name);
             metrics.insert(name, class.metrics.recall);
             let name = format!("{}.precision.{}", report.split, class.name);
             metrics.insert(name, class.metrics.precision);
         }
     }
-    let operating = settings.operating.as_ref().filter(|report| {
-        report.weights_sha256 == trained.sha256 && report.data_sha256 == config.table_sha256
-    });
+    let operating = settings
+        .operating
+        .as_ref()
+        .filter(|report| fits(trained, [&report.weights_sha256, &report.data_sha256]).is_ok());
     let mut thresholds = operating.map_or_else(BTreeMap::new, |report| report.thresholds.clone());
     thresholds.extend(settings.thresholds.clone());
     let [height, width] = config.network.image_size();

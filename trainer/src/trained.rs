@@ -32,7 +32,7 @@ impl Trained {
     /// When the file cannot be read, was not written by a run, or is not as it
     /// was written.
     pub fn load(path: &Path) -> Result<Self, TrainError> {
-        let bytes = std::fs::read(path).map_err(TrainError::io("read the weights", path))?;
+        let bytes = NamedArrays::bytes_of(path)?;
         let mut weights = NamedArrays::from_bytes(&bytes, &path.display().to_string())?;
         let foreign = |reason: String| TrainError::ForeignWeights {
             path: path.to_path_buf(),

@@ -126,6 +126,15 @@ impl Display for Proportion {
 /// For people.
 impl Display for Calibration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No fit ends at 1 exactly: it is what a card has whose tiles tell none.
+        if self.temperature == 1.0 && self.tiles > 0 {
+            return write!(
+                formatter,
+                "1, as {} tiles of the {} part tell none (all are right, or as good as random): \
+                 calibration error {:.4}",
+                self.tiles, self.split, self.ece_before
+            );
+        }
         write!(formatter, "{:.4}", self.temperature)?;
         if self.tiles > 0 {
             write!(

@@ -1,13 +1,14 @@
 //! `evaluate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::output;
 use millsight_trainer::data::table::{Split, Table};
-use millsight_trainer::evaluate::operating_point::OperatingReport;
+use millsight_trainer::evaluate::operating_point::{self, OperatingReport};
 use millsight_trainer::evaluate::{Evaluation, Source, evaluate, misclassified};
+use millsight_trainer::run::config::Method;
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::trained::Trained;
 
@@ -27,10 +28,11 @@ use super::progress;
 /// missed: the largest threshold that leaves out so few of them that the exact
 /// (Clopper-Pearson, 95 %) upper bound of the miss rate keeps the share. A
 /// class with too few tiles to prove it gets the threshold that misses none of
-/// them, and the number that would be needed is said. Probabilities are first
-/// made true by a temperature (Guo et al., 2017). Miss rates and false alarms
-/// are then counted on the validation and the test part. All this is kept in
-/// operating-point.json, and goes into the model card.
+/// them, or none where that lies above one half, and the number that would be
+/// needed is said. Probabilities are first made true by a temperature (Guo et
+/// al., 2017). Miss rates and false alarms are then counted on the validation
+/// and the test part. All this is kept in operating-point.json, with --run and
+/// without --table, and goes into the model card.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -61,7 +63,7 @@ pub struct EvaluateArgs {
     misclassified: Option<PathBuf>,
     /// Also choose thresholds for at most this share of missed defects, above
     /// 0 and below 1.
-    #[arg(long, value_name = "MISS_RATE")]
+    #[arg(long, value_name = "MISS_RATE", value_parser = miss_rate)]
     operating_point: Option<f64>,
     /// Print one line of JSON instead of a table.
     #[arg(long)]
@@ -82,19 +84,50 @@ pub struct NetworkFile {
     pub weights: Option<PathBuf>,
 }
 
+fn miss_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && rate < 1.0 => Ok(rate),
+        _ => Err("a share above 0 and below 1 is expected, for example 0.01".to_owned()),
+    }
+}
+
 impl NetworkFile {
     /// The network, and the run where one was named.
     pub fn load(&self) -> Result<(Trained, Option<RunFolder>)> {
         match (&self.run, &self.weights) {
             (Some(run), _) => {
-                let (run, _) = RunFolder::open(run).into_diagnostic()?;
+                let (run, config) = RunFolder::open(run).into_diagnostic()?;
+                classifies(&config.method, run.path())?;
+                if !run.best().exists() {
+                    miette::bail!(
+                        "the run {} has no best weights yet: its first epoch is not complete; \
+                         go on with `millsight-train train --resume {0}`",
+                        run.path().display()
+                    );
+                }
                 let trained = Trained::load(&run.best()).into_diagnostic()?;
                 Ok((trained, Some(run)))
             }
-            (None, Some(weights)) => Ok((Trained::load(weights).into_diagnostic()?, None)),
+            (None, Some(weights)) => {
+                let trained = Trained::load(weights).into_diagnostic()?;
+                classifies(&trained.config.method, weights)?;
+                Ok((trained, None))
+            }
             // clap does not let this through.
             (None, None) => miette::bail!("--run or --weights is needed"),
         }
+    }
+}
+
+/// Refuses what was pretrained and knows no classes yet.
+fn classifies(method: &Method, path: &Path) -> Result<()> {
+    match method {
+        Method::Finetune(_) | Method::Probe(_) => Ok(()),
+        Method::Mae(_) | Method::Dino(_) => miette::bail!(
+            "{} was pretrained and tells no classes apart; `millsight-train train --init` begins \
+             with its backbone.safetensors",
+            path.display()
+        ),
     }
 }
 
@@ -104,6 +137,7 @@ impl EvaluateArgs {
         // Figures on another table are not the run's own.
         let run = run.filter(|_| self.table.is_none());
         let classes = &trained.config.classes;
+        self.check(&trained)?;
         let evaluation = self.part(&trained, self.split)?;
         if let Some(path) = &self.predictions {
             evaluation
@@ -138,6 +172,29 @@ impl EvaluateArgs {
             table = format!("{table}\n{}", operating.table());
         }
         output::write(|out| out.write_all(table.as_bytes()))?;
+        Ok(())
+    }
+
+    /// Refuses what would fail, or be false, after all tiles were looked at.
+    fn check(&self, trained: &Trained) -> Result<()> {
+        let config = &trained.config;
+        let table = source(trained, &self.table, &self.data_root, self.split).table;
+        let table = Table::read(&table).into_diagnostic()?;
+        if self.table.is_none() && table.sha256 != config.table_sha256 {
+            miette::bail!(
+                "{} is not the table with which the run began (SHA-256 {} instead of {}): tiles \
+                 that it has learnt may be in another part now. Restore it, or give the new one \
+                 with --table; its figures are then not kept as the run's",
+                table.path.display(),
+                table.sha256,
+                config.table_sha256
+            );
+        }
+        table.part(self.split).into_diagnostic()?;
+        if self.operating_point.is_some() {
+            operating_point::check(&config.classes).into_diagnostic()?;
+            table.part(Split::Val).into_diagnostic()?;
+        }
         Ok(())
     }
 

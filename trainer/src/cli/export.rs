@@ -8,9 +8,9 @@ use millsight_export::command_line;
 use millsight_export::engine::{EngineChoice, EngineRequest};
 use millsight_export::output;
 use millsight_export::verify::DEFAULT_TOLERANCE;
-use millsight_trainer::data::table::Split;
+use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::evaluate::operating_point::OperatingReport;
-use millsight_trainer::model_export::{ExportSettings, Form, export, parity};
+use millsight_trainer::model_export::{ExportSettings, Form, export, fits, parity};
 use millsight_trainer::run::folder::RunFolder;
 use serde_json::json;
 
@@ -51,7 +51,8 @@ pub struct ExportArgs {
     /// May be given for each class.
     #[arg(long = "threshold", value_name = "CLASS=P", value_parser = threshold)]
     thresholds: Vec<(String, f32)>,
-    /// Tiles of the test part with which the file is checked.
+    /// Tiles with which the file is checked, of the test part, or of another
+    /// where it has none.
     #[arg(long, default_value_t = 32)]
     samples: usize,
     /// Largest difference of a logit that is tolerated.
@@ -93,6 +94,13 @@ fn threshold(text: &str) -> Result<(String, f32), String> {
 impl ExportArgs {
     pub fn run(&self) -> Result<()> {
         let (trained, run) = self.network.load()?;
+        let mut source = source(&trained, &self.table, &self.data_root, Split::Test);
+        let table = Table::read(&source.table).into_diagnostic()?;
+        let has_tiles = |split: &Split| table.rows.iter().any(|row| row.split == Some(*split));
+        let parts = [Split::Test, Split::Val, Split::Train];
+        if let Some(split) = parts.into_iter().find(has_tiles) {
+            source.split = split;
+        }
         let name = match (&self.name, self.out.file_stem()) {
             (Some(name), _) => name.clone(),
             (None, Some(stem)) => stem.to_string_lossy().into_owned(),
@@ -117,7 +125,7 @@ impl ExportArgs {
                 Some(run) => OperatingReport::load(&run.operating_point()).into_diagnostic()?,
                 None => None,
             },
-            source: source(&trained, &self.table, &self.data_root, Split::Test),
+            source,
             samples: self.samples,
             tolerance: self.tolerance,
             engine: EngineRequest {
@@ -129,11 +137,31 @@ impl ExportArgs {
         let model = export(&trained, &settings, self.machine.machine()).into_diagnostic()?;
         model.save(&self.out).into_diagnostic()?;
         let parity = parity(&model);
-        if settings.operating.is_some() && model.card.calibration.is_none() {
-            eprintln!(
-                "the run's operating point is of other weights or another table and was left out: \
-                 run `millsight-train evaluate --run RUN --operating-point MISS_RATE` again"
-            );
+        for report in &settings.reports {
+            let hashes = [report.weights_sha256.as_str(), &report.data_sha256];
+            if let Err(reason) = fits(&trained, hashes) {
+                let split = &report.split;
+                eprintln!(
+                    "the evaluation on the {split} part is of {reason} and was left out: run \
+                     `millsight-train evaluate --run RUN --split {split}` again"
+                );
+            }
+        }
+        if let Some(report) = &settings.operating {
+            let hashes = [report.weights_sha256.as_str(), &report.data_sha256];
+            if let Err(reason) = fits(&trained, hashes) {
+                eprintln!(
+                    "the run's operating point is of {reason} and was left out: run \
+                     `millsight-train evaluate --run RUN --operating-point MISS_RATE` again"
+                );
+            } else if self.tolerance > DEFAULT_TOLERANCE {
+                eprintln!(
+                    "warning: the run's thresholds leave room for logits that differ by \
+                     {DEFAULT_TOLERANCE:.0e}, less than the tolerated {:.0e}: a tile that stands \
+                     at a threshold may be missed",
+                    self.tolerance
+                );
+            }
         }
         if self.json {
             output::line(json!({
@@ -163,8 +191,12 @@ impl ExportArgs {
             let table = point.table(&model.card.thresholds);
             output::write(|out| write!(out, "\n{table}"))?;
         }
-        if model.card.provenance.metrics.is_empty() {
-            eprintln!("the card has no figures: run `millsight-train evaluate --run RUN` before");
+        let of_test = |name: &String| name.starts_with("test.");
+        if !model.card.provenance.metrics.keys().any(of_test) {
+            eprintln!(
+                "the card has no figures of the test part, the only ones that took no part in \
+                 training: run `millsight-train evaluate --run RUN` before"
+            );
         }
         Ok(())
     }

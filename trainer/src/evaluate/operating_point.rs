@@ -15,8 +15,11 @@
 //! also chosen the best epoch and the temperature; the figures on the test
 //! part are the honest ones.
 //!
-//! A class of too few tiles to prove the rate gets the threshold that misses
-//! none of them, and is marked; one without tiles gets none.
+//! A class of too few tiles to prove the rate is marked. It gets the threshold
+//! that misses none of them, unless that lies above one half: a class as
+//! probable as that is the most probable one and flagged without a threshold,
+//! and so are others, while few tiles say little of how improbable the next
+//! will be. A class without tiles gets none.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -48,6 +51,19 @@ pub struct OperatingReport {
     pub data_sha256: String,
 }
 
+/// Refuses classes of which none means "no defect".
+///
+/// # Errors
+/// With their names.
+pub fn check(classes: &[String]) -> Result<(), TrainError> {
+    if classes.iter().any(|class| class == NO_DEFECT) {
+        return Ok(());
+    }
+    Err(TrainError::NoCleanClass {
+        classes: classes.to_vec(),
+    })
+}
+
 impl OperatingReport {
     /// Chooses temperature and thresholds by an evaluation on the validation
     /// part.
@@ -66,11 +82,7 @@ impl OperatingReport {
                 got: miss_rate.to_string(),
             });
         }
-        if !classes.iter().any(|class| class == NO_DEFECT) {
-            return Err(TrainError::NoCleanClass {
-                classes: classes.to_vec(),
-            });
-        }
+        check(classes)?;
         let calibration = calibration::fit(evaluation, classes.len());
         let mut probabilities = evaluation.logits.clone();
         for scores in probabilities.chunks_exact_mut(classes.len()) {
@@ -100,8 +112,12 @@ impl OperatingReport {
                     tiles_needed: bounds::tiles_needed(miss_rate),
                 },
             );
-            if let Some(&next) = own.get(tolerated.unwrap_or(0) as usize) {
-                thresholds.insert(name.clone(), next * margin(calibration.temperature));
+            let Some(&next) = own.get(tolerated.unwrap_or(0) as usize) else {
+                continue;
+            };
+            let threshold = next * margin(calibration.temperature);
+            if tolerated.is_some() || threshold <= 0.5 {
+                thresholds.insert(name.clone(), threshold);
             }
         }
         let mut report = Self {

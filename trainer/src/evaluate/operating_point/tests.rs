@@ -124,6 +124,23 @@ fn too_few_tiles_get_a_threshold_that_misses_none_and_no_tiles_get_none() {
     );
 }
 
+/// A few tiles that are all far from doubt do not say that every such defect is:
+/// a threshold as high as theirs would clear what is flagged without one.
+#[test]
+fn too_few_tiles_never_make_a_threshold_above_one_half() {
+    let few = [
+        (0, [4.0, 0.0, 0.0]),
+        (0, [0.0, 0.2, 0.0]),
+        (1, [0.0, 6.0, 0.0]),
+        (1, [0.0, 7.0, 0.0]),
+    ];
+    let report = OperatingReport::choose(&evaluation("val", &few), &classes(), 0.01).unwrap();
+    assert!(!report.operating_point.classes["cracks"].proven);
+    assert_eq!(report.thresholds.get("cracks"), None);
+    let missed = report.operating_point.parts["val"].classes["cracks"].missed;
+    assert_eq!(missed.count, 0);
+}
+
 #[test]
 fn a_rate_is_a_share_and_something_must_be_clean() {
     let val = evaluation("val", &tiles());
@@ -146,9 +163,7 @@ fn a_report_is_read_as_it_was_written() {
     let report = OperatingReport::choose(&val, &classes(), 0.02).unwrap();
     report.save(&path).unwrap();
     let read = OperatingReport::load(&path).unwrap().unwrap();
-    // A reader of JSON may miss the last bit of a double.
-    assert_eq!(read.table(), report.table());
-    assert_eq!(read.thresholds, report.thresholds);
+    assert_eq!(read, report);
     std::fs::write(&path, "{}").unwrap();
     let error = OperatingReport::load(&path).unwrap_err().to_string();
     assert!(error.contains("operating-point.json"), "{error}");
