@@ -9,6 +9,7 @@ use millsight_trainer::weights::backbone::{Backbone, CLASSES, NETWORK, PREPROCES
 use millsight_trainer::weights::initialise;
 use serde_json::json;
 
+use super::network::largest;
 use super::progress::report_adoption;
 
 /// Write the network of a checkpoint as safetensors with timm's names.
@@ -57,6 +58,9 @@ impl ConvertWeightsArgs {
         };
         [network.image_height, network.image_width] = image;
         network.check().into_diagnostic()?;
+        if let Some(side) = self.image_size {
+            largest(side)?;
+        }
         let (mut weights, adoption) =
             initialise::fit(&network, None, &backbone).into_diagnostic()?;
         if let Some(mut stated) = backbone.stated.clone() {

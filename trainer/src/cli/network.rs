@@ -249,7 +249,7 @@ fn figures(preprocessing: &Preprocessing) -> String {
 }
 
 /// Refuses images that are larger than a model file may take.
-fn largest(side: usize) -> Result<()> {
+pub fn largest(side: usize) -> Result<()> {
     if side > InputSpec::LARGEST_SIDE {
         miette::bail!(
             "--image-size {side} is more than a model file may take: {} at most",

@@ -33,9 +33,9 @@ use super::progress::TrainingProgress;
 /// backbone.safetensors, the network without a head and with timm's names,
 /// with which `train --init` begins.
 ///
-/// Tiles that nobody has labelled can take part: `index` wants them in one
-/// sub-folder of any name beside those of the classes, or in one alone. Such a
-/// table is for pretraining only.
+/// Tiles that nobody has labelled can take part: `index` wants them in a
+/// sub-folder `unlabelled` beside those of the classes, or alone. Such a table
+/// is for pretraining only.
 #[derive(Debug, Args)]
 #[command(
     subcommand_negates_reqs = true,
@@ -89,7 +89,8 @@ impl PretrainArgs {
 /// Options of every method.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Table with the columns path, label and split; labels are not looked at.
+    /// Table with the columns path, label and split; nothing is learnt from the
+    /// labels.
     table: PathBuf,
     /// Folder to which the table's paths are relative [default: that of TABLE].
     #[arg(long, value_name = "FOLDER")]

@@ -7,6 +7,7 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::NO_DEFECT;
 use millsight_export::output;
 use millsight_trainer::TrainError;
+use millsight_trainer::data::table::UNLABELLED;
 use millsight_trainer::downstream;
 use millsight_trainer::model::network::Network;
 use millsight_trainer::run::config::RunConfig;
@@ -160,7 +161,15 @@ impl TrainArgs {
             precision: recipe.precision,
         };
         let config = asked.config(|table, init| {
-            if !table.classes().iter().any(|class| class == NO_DEFECT) {
+            let has = |name: &str| table.classes().iter().any(|class| class == name);
+            if has(UNLABELLED) {
+                miette::bail!(
+                    "{} has tiles with the label {UNLABELLED}, which are for pretraining; train on \
+                     a table without them",
+                    table.path.display()
+                );
+            }
+            if !has(NO_DEFECT) {
                 eprintln!(
                     "there is no class {NO_DEFECT}: this network can be evaluated, \
                      but not exported for the line"

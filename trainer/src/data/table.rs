@@ -5,7 +5,7 @@
 //! | `path` | image file, relative to the data root, with `/` |
 //! | `label` | class name |
 //! | `width`, `height` | pixels |
-//! | `mode` | pixel format in Pillow's words: `L`, `LA`, `RGB`, `RGBA`, `I;16`, ... |
+//! | `mode` | pixel format in Pillow's words: [`MODES`](super::image_header::MODES) |
 //! | `sha256` | hash of the file's bytes, hexadecimal |
 //! | `split` | `train`, `val` or `test`; absent before `millsight-train split` |
 //!
@@ -18,6 +18,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::DataError;
+
+/// The label of tiles that nobody has labelled: they can take part in
+/// pretraining, and in nothing else.
+pub const UNLABELLED: &str = "unlabelled";
 
 /// The part of the data that a tile belongs to.
 #[derive(

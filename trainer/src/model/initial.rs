@@ -12,7 +12,8 @@ use crate::data::order::{Stream, generator};
 const STD: f32 = 0.02;
 
 /// Initial weights as timm's `VisionTransformer` draws them, but for the mean of
-/// the patch filters.
+/// the patch filters and for the head, which timm draws like the other linear
+/// weights unless its `weight_init` is `jax`.
 ///
 /// Linear weights and positions: normal with deviation 0.02 (timm cuts it at
 /// two units, a hundred deviations, so that nothing is ever cut); class token:

@@ -115,6 +115,9 @@ impl MaeSpec {
     }
 }
 
+/// The positions of the decoder, which are not learnt.
+pub const DECODER_POSITIONS: &str = "decoder_pos_embed";
+
 /// Whether a parameter is of the decoder and not of the encoder.
 pub fn is_of_decoder(name: &str) -> bool {
     name.starts_with("decoder_") || name == "mask_token"

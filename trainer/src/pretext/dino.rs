@@ -30,7 +30,6 @@ use crate::optimise::adamw::{AdamWConfig, Decays};
 use crate::optimise::workers::Workers;
 use crate::run::config::RunConfig;
 use crate::run::folder::RunFolder;
-use crate::run::log::Figures;
 use crate::training::checkpoint::{Checkpoint, Position, add_section};
 use crate::training::parts::parts;
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures};
@@ -201,16 +200,25 @@ impl training::Method for Pretraining<'_> {
         if let Some(collapse) = collapse {
             observe(Event::Warning(&collapse.warning(&look.signs)));
         }
-        let figures = [
-            ("knn_accuracy", look.confusion.accuracy()),
-            ("knn_balanced_accuracy", look.confusion.balanced_accuracy()),
+        let mut figures = vec![
             ("teacher_entropy", look.signs.entropy),
             ("teacher_entropy_of_mean", look.signs.entropy_of_mean),
             ("feature_deviation", look.signs.feature_deviation),
             ("collapsed", f64::from(u8::from(collapse.is_some()))),
         ];
+        match look.confusion {
+            Some(confusion) => figures.extend([
+                ("knn_accuracy", confusion.accuracy()),
+                ("knn_balanced_accuracy", confusion.balanced_accuracy()),
+            ]),
+            None if done <= self.recipe.knn_every => observe(Event::Warning(
+                "fewer than two classes are labelled: there is no k-NN accuracy to tune by",
+            )),
+            None => {}
+        }
+        let named = |(name, value): (&str, f64)| (name.to_owned(), value);
         Ok(EpochEnd {
-            figures: Figures::from(figures.map(|(name, value)| (name.to_owned(), value))),
+            figures: figures.into_iter().map(named).collect(),
             score: None,
             stop: false,
         })

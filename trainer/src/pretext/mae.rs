@@ -1,5 +1,7 @@
 //! Pretraining of a backbone as a masked autoencoder (He et al., CVPR 2022),
-//! as `main_pretrain.py` of facebookresearch/mae does it.
+//! as `main_pretrain.py` of facebookresearch/mae does it, but for the last batch
+//! of an epoch: the official code drops what does not fill one, and here it is
+//! trained on, so that small sets of tiles lose none.
 
 use std::path::PathBuf;
 
@@ -19,7 +21,7 @@ use crate::model::{ModelError, parameters, pixels};
 use crate::optimise::adamw::{AdamW, AdamWConfig, Decays};
 use crate::optimise::gradients::{self, Gradients};
 use crate::optimise::workers::Workers;
-use crate::run::config::{MaeConfig, RunConfig, not_negative, positive};
+use crate::run::config::{MaeConfig, RunConfig, final_rate, positive, warmup};
 use crate::run::folder::RunFolder;
 use crate::run::log::Figures;
 use crate::training::checkpoint::{Checkpoint, Position, of_learner, restore_learner};
@@ -90,8 +92,11 @@ pub(super) fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainE
     let spec = spec(config, recipe)?;
     spec.check()?;
     positive("--learning-rate", recipe.learning_rate.base)?;
-    not_negative("--final-learning-rate", recipe.learning_rate.last)?;
-    not_negative("--warmup-epochs", recipe.learning_rate.warmup_epochs)?;
+    final_rate(recipe.learning_rate.last, recipe.learning_rate.base)?;
+    warmup(recipe.learning_rate.warmup_epochs, config.epochs)?;
+    for change in &recipe.augmentations {
+        change.check()?;
+    }
     let patches = spec.encoder.patches();
     let visible = masking::visible(patches, recipe.mask_ratio);
     let in_range = (0.0..1.0).contains(&recipe.mask_ratio);

@@ -13,6 +13,7 @@ use super::file::WeightsFile;
 use super::layouts::{Layout, Place, Recognised};
 use super::sizes::Sizes;
 use crate::TrainError;
+use crate::model::mae::is_of_decoder;
 use crate::model::network::Network;
 use crate::trained::CONFIG;
 use crate::training::checkpoint::POSITION;
@@ -42,6 +43,9 @@ pub struct Backbone {
     pub prefix: String,
     /// The weights with timm's names, positions for [`Sizes::grid`].
     pub weights: NamedArrays,
+    /// A masked autoencoder's decoder and mask token, with their names in the
+    /// official code, which are ours; empty where the file has none.
+    pub decoder: NamedArrays,
     /// The network that they belong to.
     pub sizes: Sizes,
     /// The network as the file itself states it.
@@ -52,7 +56,7 @@ pub struct Backbone {
     /// states them.
     pub classes: Option<Vec<String>>,
     /// Arrays of the file that only its own training needed, with their names
-    /// in the file: decoder, projection head, student, optimiser.
+    /// in the file: projection head, student, optimiser, and the decoder.
     pub not_needed: Vec<String>,
     /// Arrays of the file that mean nothing here, with their names in the
     /// file.
@@ -81,7 +85,7 @@ impl Backbone {
         };
         let stated = Stated::of(&file).map_err(misfit)?;
         let recognised = Recognised::of(&file).map_err(misfit)?;
-        let mut weights = NamedArrays::new();
+        let (mut weights, mut decoder) = (NamedArrays::new(), NamedArrays::new());
         let mut thirds: BTreeMap<String, [Option<NamedArray>; 3]> = BTreeMap::new();
         let (mut not_needed, mut unknown, mut foreign) = (vec![], vec![], vec![]);
         for name in file.names() {
@@ -97,7 +101,16 @@ impl Backbone {
                 Place::Third(ours, index) => {
                     thirds.entry(ours).or_default()[index] = file.take(&name)?;
                 }
-                Place::Training => not_needed.push(name),
+                Place::Training => {
+                    let within = name.strip_prefix(&recognised.prefix).unwrap_or_default();
+                    if recognised.layout == Layout::Mae
+                        && is_of_decoder(within)
+                        && let Some(array) = file.take(&name)?
+                    {
+                        decoder.insert(within, array.shape, array.data)?;
+                    }
+                    not_needed.push(name);
+                }
                 Place::Foreign => foreign.push(name),
                 Place::Unknown => unknown.push(name),
             }
@@ -113,6 +126,7 @@ impl Backbone {
             guessed: recognised.guessed,
             prefix: recognised.prefix,
             weights,
+            decoder,
             sizes,
             stated: stated.network,
             preprocessing: stated.preprocessing,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::backbone::Backbone;
 use super::positions::resample;
 use crate::TrainError;
+use crate::model::mae::{DECODER_POSITIONS, is_of_decoder};
 
 const POSITIONS: &str = "pos_embed";
 const HEAD: &str = "head.";
@@ -30,9 +31,15 @@ pub struct Adoption {
     /// Parameters of the head that keep their initial values, because the
     /// file's head is for other classes, or for the same in another order.
     pub other_classes: Vec<String>,
+    /// Arrays of the file's decoder, with their names in the file, that keep
+    /// their initial values, because the decoder has other sizes.
+    pub other_decoder: Vec<String>,
     /// Whether a head was taken of which the file does not say what its classes
     /// are.
     pub unnamed_classes: bool,
+    /// The head of the file, where it has one.
+    #[serde(skip)]
+    pub head: Vec<String>,
     /// Grid of patches (rows, columns) from which positions were resampled.
     pub resampled_from: Option<[usize; 2]>,
     /// Whether they were resampled as the program does whose file it seems to
@@ -46,11 +53,8 @@ impl Adoption {
     pub fn leave_out_head(&mut self) {
         self.other_classes.clear();
         self.unnamed_classes = false;
-        for name in ["head.weight", "head.bias"] {
-            if !self.missing.iter().any(|missing| missing == name) {
-                self.not_needed.push(name.to_owned());
-            }
-        }
+        self.unknown.retain(|name| !self.head.contains(name));
+        self.not_needed.extend(self.head.iter().cloned());
     }
 }
 
@@ -78,6 +82,12 @@ pub fn fit(
         },
         not_needed: backbone.not_needed.clone(),
         unknown: backbone.unknown.clone(),
+        head: backbone
+            .weights
+            .names()
+            .filter(|name| name.starts_with(HEAD))
+            .map(str::to_owned)
+            .collect(),
         ..Adoption::default()
     };
     let grid = [
@@ -143,11 +153,49 @@ pub fn adopt(
     classes: &[String],
     backbone: &Backbone,
 ) -> Result<Adoption, TrainError> {
-    let (fitting, adoption) = fit(network, Some(classes), backbone)?;
+    let (fitting, mut adoption) = fit(network, Some(classes), backbone)?;
     for (name, array) in fitting.iter() {
         weights.insert(name, array.shape.clone(), array.data.clone())?;
     }
+    adopt_decoder(weights, backbone, &mut adoption)?;
     Ok(adoption)
+}
+
+/// A masked autoencoder that goes on takes the decoder too, whole or not at all.
+/// Its positions follow from its sizes and stay.
+fn adopt_decoder(
+    weights: &mut NamedArrays,
+    backbone: &Backbone,
+    adoption: &mut Adoption,
+) -> Result<(), TrainError> {
+    let learnt = |name: &&str| is_of_decoder(name) && *name != DECODER_POSITIONS;
+    let own: Vec<String> = weights.names().filter(learnt).map(str::to_owned).collect();
+    if own.is_empty() || backbone.decoder.is_empty() {
+        return Ok(());
+    }
+    let is_of_file = |name: &String| {
+        let within = name.strip_prefix(&backbone.prefix);
+        within.is_some_and(|name| backbone.decoder.get(name).is_some())
+    };
+    let (decoder, rest) = std::mem::take(&mut adoption.not_needed)
+        .into_iter()
+        .partition(is_of_file);
+    adoption.not_needed = rest;
+    let shape =
+        |arrays: &NamedArrays, name: &str| arrays.get(name).map(|array| array.shape.clone());
+    let fits = own
+        .iter()
+        .all(|name| shape(&backbone.decoder, name) == shape(weights, name));
+    let of_file = backbone.decoder.names().filter(learnt).count();
+    if !fits || of_file != own.len() {
+        adoption.other_decoder = decoder;
+        return Ok(());
+    }
+    for name in &own {
+        let array = backbone.decoder.require(name)?;
+        weights.insert(name, array.shape.clone(), array.data.clone())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -160,6 +208,7 @@ mod tests {
 
     use super::*;
     use crate::model::initial;
+    use crate::model::mae::{self, DecoderSpec, MaeSpec};
     use crate::model::presets::Preset;
     use crate::weights::backbone::{CLASSES, NETWORK};
     use crate::weights::file::WeightsFile;
@@ -192,6 +241,7 @@ mod tests {
         let expected = Adoption {
             recognised: "timm's names".to_owned(),
             unnamed_classes: true,
+            head: vec!["head.bias".to_owned(), "head.weight".to_owned()],
             ..Adoption::default()
         };
         assert_eq!(adoption, expected);
@@ -222,6 +272,25 @@ mod tests {
         }
     }
 
+    /// Whether the network has a head of its own, as when probing, or none, as
+    /// when pretraining.
+    #[test]
+    fn a_head_that_is_not_needed_is_listed_once() {
+        let with_head = initial::vit(&network(32, 3), 1.0, 1).unwrap();
+        let mut without = with_head.clone();
+        for name in ["head.weight", "head.bias"] {
+            without.remove(name);
+        }
+        for spec in [network(32, 3), network(32, 3).backbone()] {
+            for (given, listed) in [(&with_head, 2), (&without, 0)] {
+                let (_, mut adoption) = fit(&spec, None, &backbone(given.clone())).unwrap();
+                adoption.leave_out_head();
+                assert_eq!(adoption.not_needed.len(), listed);
+                assert!(adoption.unknown.is_empty());
+            }
+        }
+    }
+
     #[test]
     fn what_does_not_fit_is_listed() {
         let (small, large) = (network(32, 5), network(64, 3));
@@ -243,6 +312,37 @@ mod tests {
             weights.get("blocks.0.attn.qkv.weight"),
             given.get("blocks.0.attn.qkv.weight")
         );
+    }
+
+    /// A decoder of the same sizes goes on learning, another one is left out.
+    #[test]
+    fn a_decoder_is_taken_whole_or_not_at_all() {
+        let encoder = network(32, 5);
+        let decoder = |depth| DecoderSpec {
+            width: 16,
+            depth,
+            heads: 2,
+        };
+        let weights = |depth, seed| {
+            let spec = MaeSpec {
+                encoder: encoder.clone(),
+                decoder: decoder(depth),
+            };
+            mae::initial::weights(&spec, 1.0, seed).unwrap()
+        };
+        let given = backbone(weights(1, 1));
+        let mut own = weights(1, 2);
+        let adoption = adopt(&mut own, &encoder, &names(5), &given).unwrap();
+        assert!(adoption.not_needed.is_empty() && adoption.other_decoder.is_empty());
+        for name in ["mask_token", "decoder_blocks.0.attn.qkv.weight"] {
+            assert_eq!(own.get(name), given.decoder.get(name), "{name}");
+        }
+        let mut deeper = weights(2, 2);
+        let adoption = adopt(&mut deeper, &encoder, &names(5), &given).unwrap();
+        assert!(adoption.not_needed.is_empty());
+        let listed = |name: &str| adoption.other_decoder.iter().any(|other| other == name);
+        assert!(listed("mask_token") && listed("decoder_blocks.0.attn.qkv.weight"));
+        assert_eq!(deeper.get("mask_token"), weights(2, 2).get("mask_token"));
     }
 
     /// As MAE fine-tunes: the norm of the class token makes room for one of

@@ -29,8 +29,10 @@ use crate::cli::configuration::elements;
 /// to 0.2, teacher temperature 0.04 to 0.05; dino-pretrained continues from
 /// weights that are pretrained elsewhere (--init) with 4096 outputs and a
 /// centre momentum of 0.9, dino-scratch has 8192 and 0.99. What the thesis does
-/// not state is as in the official code. Options that are given override the
-/// recipe.
+/// not state is as in the official code, but for these: the teacher's
+/// temperature rises, colour tiles are not turned grey at random, and without
+/// --init the class token begins near 0, as timm's does, and the filters of
+/// patches without a mean. Options that are given override the recipe.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -137,13 +139,27 @@ struct CropArgs {
     #[arg(long, value_name = "PIXELS")]
     local_size: Option<usize>,
     /// Least and largest share of the tile's area in a large crop.
-    #[arg(long, value_name = "SHARES", value_delimiter = ',', num_args = 1..=2,
-        default_values_t = [0.4, 1.0])]
-    global_scale: Vec<f64>,
+    #[arg(long, value_name = "SHARES", value_parser = shares, default_value = "0.4,1")]
+    global_scale: Shares,
     /// The same of a small crop.
-    #[arg(long, value_name = "SHARES", value_delimiter = ',', num_args = 1..=2,
-        default_values_t = [0.05, 0.4])]
-    local_scale: Vec<f64>,
+    #[arg(long, value_name = "SHARES", value_parser = shares, default_value = "0.05,0.4")]
+    local_scale: Shares,
+}
+
+/// Least and largest share.
+type Shares = [f64; 2];
+
+/// Two shares with a comma between them; one alone is both.
+fn shares(text: &str) -> Result<Shares, String> {
+    let numbers: Option<Vec<f64>> = text
+        .split(',')
+        .map(|share| share.trim().parse().ok())
+        .collect();
+    match numbers.as_deref() {
+        Some(&[both]) => Ok([both, both]),
+        Some(&[least, largest]) => Ok([least, largest]),
+        _ => Err("the least and the largest share are expected, for example 0.4,1".to_owned()),
+    }
 }
 
 /// A configuration that the thesis ended with.
@@ -203,16 +219,11 @@ impl DinoArgs {
         let official = DinoConfig::official(network.image_height, network.patch);
         let epochs = self.run.training.epochs.unwrap_or(EPOCHS);
         let warmup = (2 * epochs / 3).min(10);
-        // One share alone is both the least and the largest.
-        let scale = |shares: &[f64]| {
-            let first = shares.first().copied().unwrap_or_default();
-            [first, shares.get(1).copied().unwrap_or(first)]
-        };
         DinoConfig {
             local_crops: crops.local_crops,
             local_size: crops.local_size.unwrap_or(official.local_size),
-            global_scale: scale(&crops.global_scale),
-            local_scale: scale(&crops.local_scale),
+            global_scale: crops.global_scale,
+            local_scale: crops.local_scale,
             augmentations: changes,
             head: HeadSpec {
                 hidden: method.head_hidden,

@@ -40,7 +40,8 @@ Examples:
     --preset base
   millsight-train pretrain mae steel/split.csv --out runs/official \\
     --epochs 400 --batch-size 64 --masking random --normalise-patches \\
-    --schedule cosine --warmup-epochs 40 --augment flips")]
+    --learning-rate 3.75e-5 --schedule cosine --warmup-epochs 40 \\
+    --augment random-crop:0.2-1,flip-horizontal")]
 pub struct MaeArgs {
     #[command(flatten)]
     run: RunArgs,
@@ -66,7 +67,8 @@ struct MethodArgs {
     /// their deviation, instead of with the pixels (`norm_pix_loss`).
     #[arg(long)]
     normalise_patches: bool,
-    /// Learning rate of AdamW, after the warm-up.
+    /// Learning rate of AdamW, after the warm-up. The official code's 1.5e-4 is
+    /// for a batch of 256 and scaled with it; it is not scaled here.
     #[arg(long, default_value_t = 1.5e-4)]
     learning_rate: f64,
     /// What the learning rate does after the warm-up.
@@ -76,9 +78,9 @@ struct MethodArgs {
     /// allowed.
     #[arg(long, default_value_t = 0.0)]
     warmup_epochs: f64,
-    /// Learning rate at the end of the cosine.
-    #[arg(long, default_value_t = 0.0)]
-    final_learning_rate: f64,
+    /// Learning rate at the end of the cosine [default: 0].
+    #[arg(long)]
+    final_learning_rate: Option<f64>,
     /// Decoupled weight decay; biases and norms are exempt.
     #[arg(long, default_value_t = 0.05)]
     weight_decay: f64,
@@ -91,7 +93,8 @@ struct MethodArgs {
     /// [default: two thirds of the depth].
     #[arg(long, value_name = "DEPTH")]
     decoder_depth: Option<usize>,
-    /// Attention heads of the decoder [default: its width in heads of 32].
+    /// Attention heads of the decoder [default: its width in heads of 32 or
+    /// slightly more].
     #[arg(long, value_name = "HEADS")]
     decoder_heads: Option<usize>,
     /// Epochs after which pictures are written, and after the last one; 0 for
@@ -133,6 +136,11 @@ impl MaeArgs {
             batch_size: 32,
             optimiser: mae::optimiser(self.method.weight_decay),
         };
+        if self.method.schedule == Course::Constant && self.method.final_learning_rate.is_some() {
+            miette::bail!(
+                "--final-learning-rate needs --schedule cosine: a constant rate has no end"
+            );
+        }
         let changes = self.run.augmentations()?;
         let config = self.run.config(shared, |network| {
             let decoder = DecoderSpec::proportional_to(network);
@@ -167,7 +175,7 @@ impl MethodArgs {
             decoder: DecoderSpec {
                 width,
                 depth: self.decoder_depth.unwrap_or(proportional.depth),
-                heads: self.decoder_heads.unwrap_or(width.div_ceil(32)),
+                heads: self.decoder_heads.unwrap_or_else(|| heads_of_32(width)),
             },
             masking: self.masking.unwrap_or(masking),
             mask_ratio: self.mask_ratio.unwrap_or(mask_ratio),
@@ -175,11 +183,30 @@ impl MethodArgs {
             learning_rate: LearningRate {
                 base: self.learning_rate,
                 course: self.schedule,
-                last: self.final_learning_rate,
+                last: self.final_learning_rate.unwrap_or_default(),
                 warmup_epochs: self.warmup_epochs,
             },
             picture_interval: self.picture_interval,
             augmentations,
+        }
+    }
+}
+
+/// As many heads as a width divides into, of 32 channels or slightly more.
+fn heads_of_32(width: usize) -> usize {
+    let most = (width / 32).max(1);
+    let divides = |heads: &usize| width.is_multiple_of(*heads);
+    (1..=most).rev().find(divides).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_divide_the_width() {
+        for (width, heads) in [(128, 4), (144, 4), (80, 2), (200, 5), (16, 1), (512, 16)] {
+            assert_eq!(heads_of_32(width), heads, "{width}");
         }
     }
 }

@@ -8,6 +8,8 @@ use burn::tensor::Tensor;
 /// What is looked at.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Signs {
+    /// Tiles that were looked at.
+    pub tiles: usize,
     /// Mean over the tiles of the entropy of the teacher's distribution, as a
     /// share of the largest possible, the logarithm of the number of outputs:
     /// 0 to 1.
@@ -52,7 +54,7 @@ impl Signs {
         features: &[f32],
         width: usize,
     ) -> Result<Self, ModelError> {
-        let [_, outputs] = distributions.dims();
+        let [tiles, outputs] = distributions.dims();
         let largest = (outputs as f64).ln();
         let share = |distributions: Tensor<2>| -> Result<f64, ModelError> {
             // The limit of p ln p at 0 is 0.
@@ -62,15 +64,18 @@ impl Signs {
             Ok(f64::from(mean[0]) / largest)
         };
         Ok(Self {
+            tiles,
             entropy: share(distributions.clone())?,
             entropy_of_mean: share(distributions.mean_dim(0))?,
             feature_deviation: deviation(features, width) * (width as f64).sqrt(),
         })
     }
 
-    /// What they are signs of.
+    /// What they are signs of; one tile alone is like all others.
     pub fn collapse(&self) -> Option<Collapse> {
-        if self.entropy_of_mean < LEAST_ENTROPY_OF_MEAN {
+        if self.tiles < 2 {
+            None
+        } else if self.entropy_of_mean < LEAST_ENTROPY_OF_MEAN {
             Some(Collapse::OneOutput)
         } else if self.entropy > LARGEST_ENTROPY {
             Some(Collapse::Uniform)
@@ -192,6 +197,17 @@ mod tests {
         let text = Collapse::OneOutput.warning(&signs);
         assert!(text.contains("one output wins"), "{text}");
         assert!(text.contains("0.0 %"), "{text}");
+    }
+
+    #[test]
+    fn one_tile_alone_is_no_collapse() {
+        let mut winner = vec![0.0; OUTPUTS];
+        winner[3] = 1.0;
+        let data = TensorData::new(winner, [1, OUTPUTS]);
+        let one = Tensor::from_data(data, &Device::flex());
+        let signs = Signs::of(one, &features(1.0)[..WIDTH], WIDTH).unwrap();
+        assert_eq!((signs.entropy_of_mean, signs.feature_deviation), (0.0, 0.0));
+        assert_eq!(signs.collapse(), None);
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub struct DinoConfig {
     pub knn_every: usize,
 }
 
+/// Least share of a tile's area in a crop: of less than that no pixel may be
+/// left.
+const LEAST_SHARE: f64 = 0.001;
+
 impl DinoConfig {
     /// Everything as in the official code (`main_dino.py`), with the learning
     /// rate of a batch of 32, for crops of a network with an input of
@@ -114,9 +118,9 @@ impl DinoConfig {
             ("--global-scale", self.global_scale),
             ("--local-scale", self.local_scale),
         ] {
-            if !(0.0 < least && least <= largest && largest <= 1.0) {
+            if !(LEAST_SHARE <= least && least <= largest && largest <= 1.0) {
                 let got = format!("{least},{largest}");
-                return Err(refused(name, "two rising shares above 0, 1 at most", got));
+                return Err(refused(name, "two rising shares from 0.001 to 1", got));
             }
         }
         for change in &self.augmentations {
