@@ -8,6 +8,8 @@
 //! * [`class_weights`]: against the imbalance of the classes.
 //! * [`loss`]: weighted cross-entropy and focal loss.
 
+use std::cell::RefCell;
+
 use crate::TrainError;
 use crate::data::table::Split;
 use crate::evaluate::{Source, evaluate, misclassified};
@@ -53,7 +55,7 @@ pub fn train(
             });
         }
     };
-    describe(run, config, machine)?;
+    describe(run, config, machine, &mut observe)?;
     Ok(position)
 }
 
@@ -72,14 +74,26 @@ pub fn check(config: &RunConfig) -> Result<(), TrainError> {
 }
 
 /// Writes what the best weights say of the validation part.
-fn describe(run: &RunFolder, config: &RunConfig, machine: Machine) -> Result<(), TrainError> {
+fn describe(
+    run: &RunFolder,
+    config: &RunConfig,
+    machine: Machine,
+    observe: &mut impl FnMut(Event<'_>),
+) -> Result<(), TrainError> {
     let trained = Trained::load(&run.best())?;
     let source = Source {
         table: config.table.clone(),
         data_root: config.data_root.clone(),
         split: Split::Val,
     };
-    let evaluation = evaluate(&trained, &source, machine, |_| {}, |_| {})?;
+    let observe = RefCell::new(observe);
+    let evaluation = evaluate(
+        &trained,
+        &source,
+        machine,
+        |tiles| (observe.borrow_mut())(Event::Best { tiles }),
+        |tiles| (observe.borrow_mut())(Event::Validated { tiles }),
+    )?;
     evaluation.write_predictions(&run.predictions(), &config.classes)?;
     evaluation.report.save(&run.evaluation(Split::Val.name()))?;
     misclassified::write(run.path(), &evaluation, &config.classes, &source.data_root)?;

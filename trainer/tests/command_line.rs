@@ -8,7 +8,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use millsight_export::card::ElementType;
 use millsight_export::model_file::ModelFile;
-use predicates::prelude::predicate;
+use predicates::prelude::{PredicateBooleanExt, predicate};
 use predicates::str::contains;
 use serde_json::Value;
 
@@ -144,7 +144,7 @@ fn from_a_folder_to_a_model_file() {
     assert_eq!(card.thresholds["cracks"], 0.25);
     // The figures of the operating point are not those of another threshold.
     assert!(card.provenance.operating_point.is_none());
-    assert!(card.calibration.is_some() && card.thresholds.contains_key("overfill"));
+    assert!(card.calibration.is_some());
     assert_eq!(card.provenance.seed, Some(4));
     assert_eq!(
         card.provenance.metrics["test.balanced_accuracy"],
@@ -226,6 +226,41 @@ fn from_a_folder_to_a_backbone_and_on_to_a_classifier() {
     train.extend(network.split_whitespace());
     train.extend(["--init", text(&backbone)]);
     json(&train);
+    for network in [["--run", text(&mae)], ["--weights", text(&backbone)]] {
+        program()
+            .arg("evaluate")
+            .args(network)
+            .assert()
+            .code(1)
+            .stderr(contains("was pretrained and tells no classes apart"));
+    }
+
+    // Tiles without labels take part in pretraining alone.
+    let unlabelled = out.path().join("unlabelled.csv");
+    let table = std::fs::read_to_string(&split).unwrap();
+    let table = table.replace(",no_defect,", ",unlabelled,");
+    std::fs::write(&unlabelled, table).unwrap();
+    let root = ["--data-root", text(data.path())];
+    let again = out.path().join("again");
+    program()
+        .args(["train", text(&unlabelled), "--out", text(&again)])
+        .args(root)
+        .assert()
+        .code(1)
+        .stderr(contains("label unlabelled, which are for pretraining"));
+    let dino = "--local-scale 0.05,0.4 --local-crops 2 --local-size 16 --out-dim 64 \
+                --head-hidden 32 --batch-size 8";
+    let dino = dino.split_whitespace().chain(network.split_whitespace());
+    program()
+        .args(["pretrain", "dino"])
+        .args(dino)
+        .args([text(&unlabelled), "--out", text(&again)])
+        .args(root)
+        .assert()
+        .success()
+        .stderr(contains("fewer than two classes are labelled"));
+    let metrics = std::fs::read_to_string(again.join("metrics.csv")).unwrap();
+    assert!(!metrics.contains("knn") && metrics.contains("teacher_entropy"));
 
     let fails = |more: &str| {
         let arguments = pretrain(&out.path().join("wrong"), more);
@@ -393,6 +428,16 @@ fn options_that_cannot_mean_anything_are_wrong_usage() {
             "flips,noise:x",
         ],
         &["train", "t.csv", "--out", "run", "--augment", "flip"],
+        &["evaluate", "--run", "run", "--operating-point", "5"],
+        &[
+            "pretrain",
+            "dino",
+            "t.csv",
+            "--out",
+            "run",
+            "--local-scale",
+            "0.1,0.5,1",
+        ],
     ] {
         program().args(arguments).assert().code(2);
     }
@@ -448,6 +493,25 @@ fn tiles_of_a_piece_share_a_part_and_figures_on_another_table_stay_apart() {
     assert!(!run.join("evaluation-train.json").exists());
     json(&[&evaluate[..], &["--split", "train"]].concat());
     assert!(run.join("evaluation-train.json").exists());
+
+    // There is no test part to check a model file with, but another.
+    let model = out.path().join("model.onnx");
+    program()
+        .args(["export", "--run", text(&run), "--out", text(&model)])
+        .args(["--engine", "embedded"])
+        .assert()
+        .success()
+        .stderr(contains("the card has no figures of the test part"));
+
+    // Of other parts the run may have learnt what is asked now.
+    json(&["split", text(&index), "--seed", "5"]);
+    program()
+        .args(evaluate)
+        .args(["--split", "val"])
+        .assert()
+        .code(1)
+        .stdout(predicate::str::is_empty())
+        .stderr(contains("is not the table with which the run began"));
     let message = program()
         .args(["split", text(&index), "--group-by", "coil"])
         .assert()

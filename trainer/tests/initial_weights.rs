@@ -119,7 +119,8 @@ fn a_run_takes_its_sizes_from_the_file() {
         contains("resampled")
             .not()
             .and(contains("not in the file").not())
-            .and(contains("classes").not()),
+            .and(contains("other classes").not())
+            .and(contains("name its classes").not()),
     );
     assert_eq!(configuration(&second)["network"], *network);
 

@@ -35,8 +35,8 @@ use super::progress;
 /// Of several copies one is not listed, so that nothing is wrong any more once
 /// the listed files are repaired or taken out of the table. What a table has
 /// no column for is not compared. Near-duplicates are found by their texture:
-/// second exposures and copies that were compressed again, resized or
-/// brightened, but not shifted ones.
+/// copies that were compressed again, resized or brightened, and many a second
+/// exposure, but not shifted ones.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -58,7 +58,8 @@ pub struct CheckArgs {
     /// List of bad files to write [default: bad_files.csv beside TABLE].
     #[arg(short, long, value_name = "CSV")]
     out: Option<PathBuf>,
-    /// Correlation of texture from which tiles are near-duplicates, 0.5 to 1.
+    /// Correlation of texture from which tiles are near-duplicates, 0.65 to 1;
+    /// second exposures of one place come out from 0.6 on.
     #[arg(long, value_name = "CORRELATION", value_parser = similarity,
           default_value_t = near_duplicates::SIMILARITY)]
     similarity: f64,

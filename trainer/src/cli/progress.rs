@@ -1,14 +1,16 @@
 //! Progress on standard error: bars on a terminal, else plain lines.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millsight_trainer::training::Event;
 use millsight_trainer::weights::initialise::Adoption;
 
-const TEMPLATE: &str = "{prefix:>10} {wide_bar} {pos}/{len} tiles, {per_sec}, {eta} left{msg}";
+const TEMPLATE: &str = "{prefix:>12} {wide_bar} {pos}/{len} tiles, {per_sec}, {eta} left";
+const OVERALL: &str = "{msg:>12} {wide_bar} {percent} %, {eta} left";
 
 /// A bar over tiles; invisible where standard error is not a terminal.
 pub fn bar(prefix: &'static str, tiles: usize) -> ProgressBar {
@@ -20,18 +22,73 @@ pub fn bar(prefix: &'static str, tiles: usize) -> ProgressBar {
     bar
 }
 
-/// Shows a training run.
+/// Shows a training run: two bars on a terminal, else a line now and then.
 pub struct TrainingProgress {
     epochs: usize,
+    bars: MultiProgress,
+    overall: ProgressBar,
     bar: ProgressBar,
+    lines: Option<Lines>,
+    /// Share of the current epoch that is to come in this sitting.
+    share: f64,
+}
+
+/// What is said where nobody sees bars.
+struct Lines {
+    what: String,
+    tiles: usize,
+    done: usize,
+    begin: Instant,
+    said: Instant,
+}
+
+/// Time between lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Lines {
+    fn of(what: String, tiles: usize) -> Self {
+        let now = Instant::now();
+        Self {
+            what,
+            tiles,
+            done: 0,
+            begin: now,
+            said: now,
+        }
+    }
+
+    /// The line that is due after so many tiles, if one is.
+    fn due(&mut self, done: usize, now: Instant) -> Option<String> {
+        self.done = done;
+        if now - self.said < LINE_INTERVAL {
+            return None;
+        }
+        self.said = now;
+        let rate = done as f64 / (now - self.begin).as_secs_f64();
+        let left = duration(self.tiles.saturating_sub(done) as f64 / rate);
+        let (what, tiles) = (&self.what, self.tiles);
+        Some(format!(
+            "{what}: {done}/{tiles} tiles, {rate:.1}/s, {left} left"
+        ))
+    }
+}
+
+/// Some seconds for people; without end where they are no number.
+fn duration(seconds: f64) -> HumanDuration {
+    HumanDuration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }
 
 impl TrainingProgress {
     /// Nothing is shown before the first event.
     pub fn new(epochs: usize) -> Self {
+        let is_seen = std::io::stderr().is_terminal();
         Self {
             epochs,
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            overall: ProgressBar::hidden(),
             bar: ProgressBar::hidden(),
+            lines: (!is_seen).then(|| Lines::of(String::new(), 0)),
+            share: 1.0,
         }
     }
 
@@ -41,42 +98,97 @@ impl TrainingProgress {
             Event::Initialised { file, adoption } => {
                 report_adoption("begins with the weights of", file, adoption);
             }
-            Event::Epoch { epoch, tiles } => {
-                self.bar = bar("training", tiles);
-                self.bar
-                    .set_message(format!(", epoch {epoch}/{}", self.epochs));
+            Event::Epoch { epoch, tiles, of } => {
+                self.share = tiles as f64 / of.max(1) as f64;
+                if self.overall.length().is_none() {
+                    self.overall = self.bars.add(overall(self.epochs, of));
+                }
+                let done = (epoch - 1) * of + (of - tiles);
+                self.overall.set_position(done as u64);
+                self.overall
+                    .set_message(format!("epoch {epoch}/{}", self.epochs));
+                self.begin("training", format!("epoch {epoch}/{}", self.epochs), tiles);
             }
             Event::Step { tiles, loss } => {
-                self.bar.inc(tiles as u64);
                 self.bar.set_prefix(format!("loss {loss:.4}"));
+                self.overall.inc(tiles as u64);
+                self.advance(tiles, &format!(", loss {loss:.4}"));
             }
             Event::Features { done, of } => {
                 if done == 0 {
-                    self.bar = bar("features", of);
+                    self.begin("features", "features".to_owned(), of);
                 }
-                self.bar.set_position(done as u64);
+                let before = self.bar.position() as usize;
+                self.advance(done.saturating_sub(before), "");
             }
-            Event::Warning(text) => self.bar.suspend(|| eprintln!("warning: {text}")),
-            Event::Validated { .. } => self.bar.set_prefix("validation"),
+            Event::Best { tiles } => {
+                self.bars.remove(&self.overall);
+                self.begin(
+                    "best",
+                    "best weights on the validation part".to_owned(),
+                    tiles,
+                );
+            }
+            Event::Warning(text) => self.say(&format!("warning: {text}")),
+            Event::Validated { tiles } => {
+                if self.bar.position() < self.bar.length().unwrap_or_default() {
+                    self.advance(tiles, "");
+                } else {
+                    self.bar.set_prefix("validation");
+                }
+            }
             Event::Complete { record, best } => {
                 self.bar.finish_and_clear();
-                let left = record.seconds * (self.epochs - record.epoch) as f64;
+                let epoch = record.seconds / self.share.max(f64::MIN_POSITIVE);
+                let left = epoch * (self.epochs - record.epoch) as f64;
                 let figure = |name: &str| match record.figures.get(name) {
                     Some(value) => format!("  {} {value:.4}", spoken(name)),
                     None => String::new(),
                 };
-                eprintln!(
+                self.say(&format!(
                     "epoch {:>3}/{}{}  {:.1} images/s  {} left{}",
                     record.epoch,
                     self.epochs,
                     SHOWN.map(figure).concat(),
                     record.images_per_second,
-                    indicatif::HumanDuration(Duration::from_secs_f64(left)),
+                    duration(left),
                     if best { "  (best)" } else { "" },
-                );
+                ));
             }
         }
     }
+
+    /// Begins to count tiles.
+    fn begin(&mut self, prefix: &'static str, what: String, tiles: usize) {
+        self.bar = self.bars.add(bar(prefix, tiles));
+        if let Some(lines) = &mut self.lines {
+            *lines = Lines::of(what, tiles);
+        }
+    }
+
+    fn advance(&mut self, tiles: usize, more: &str) {
+        self.bar.inc(tiles as u64);
+        if let Some(lines) = &mut self.lines
+            && let Some(line) = lines.due(lines.done + tiles, Instant::now())
+        {
+            eprintln!("{line}{more}");
+        }
+    }
+
+    /// A line that stays, above the bars.
+    fn say(&self, line: &str) {
+        self.bars.suspend(|| eprintln!("{line}"));
+    }
+}
+
+/// A bar over all epochs.
+fn overall(epochs: usize, tiles: usize) -> ProgressBar {
+    let all = epochs.saturating_mul(tiles) as u64;
+    let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(OVERALL) {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// Figures of an epoch that are shown, where a method has them.
@@ -120,9 +232,11 @@ pub fn report_adoption(what: &str, file: &Path, adoption: &Adoption) {
         eprintln!("  the head is taken as it is: the file does not name its classes");
     }
     let not_needed = grouped(&adoption.not_needed);
+    let other_decoder = grouped(&adoption.other_decoder);
     for (what, names) in [
         ("not in the file", &adoption.missing),
         ("for other classes in the file", &adoption.other_classes),
+        ("of a decoder of other sizes, left out", &other_decoder),
         ("not needed, left out", &not_needed),
         ("unknown, left out", &adoption.unknown),
     ] {
@@ -157,6 +271,26 @@ fn grouped(names: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_come_at_intervals_with_what_is_done_and_left() {
+        let mut lines = Lines::of("epoch 2/50".to_owned(), 1000);
+        let after = |seconds| lines.begin + Duration::from_secs(seconds);
+        let (early, due, soon) = (after(29), after(40), after(60));
+        assert_eq!(lines.due(200, early), None);
+        assert_eq!(
+            lines.due(400, due).as_deref(),
+            Some("epoch 2/50: 400/1000 tiles, 10.0/s, 60 seconds left")
+        );
+        assert_eq!(lines.due(500, soon), None);
+    }
+
+    #[test]
+    fn no_duration_is_too_long() {
+        for seconds in [f64::INFINITY, f64::NAN, 1e300] {
+            assert!(!duration(seconds).to_string().is_empty());
+        }
+    }
 
     #[test]
     fn names_that_begin_alike_are_counted() {

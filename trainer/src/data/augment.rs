@@ -79,8 +79,9 @@ pub enum Change {
     },
     /// A Gaussian of random width.
     Blur {
-        /// Least and largest standard deviation in pixels of the view, 0 to
-        /// [`Change::WIDEST_BLUR`].
+        /// Least and largest standard deviation, 0 to [`Change::WIDEST_BLUR`],
+        /// in pixels of the tile as it is then: before a crop of its stored ones,
+        /// afterwards of the view's.
         sigma: (f64, f64),
         /// How often.
         probability: f64,

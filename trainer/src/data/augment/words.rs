@@ -47,10 +47,13 @@ pub const WORDS: [(&str, &str); 11] = [
     ),
     (
         "jitter",
-        "Factors of brightness and contrast changed by up to 0.4, in colour also saturation and hue",
+        "Factors of brightness and contrast changed by up to 0.4, in colour also saturation and hue, with probability 0.8",
     ),
-    ("blur", "A Gaussian of up to 2 pixels"),
-    ("solarise", "Levels from 128 on inverted"),
+    ("blur", "A Gaussian of up to 2 pixels, with probability 0.5"),
+    (
+        "solarise",
+        "Levels from 128 on inverted, with probability 0.2",
+    ),
     ("noise", "Deviation of up to 4 levels of 255"),
     (
         "illumination",
