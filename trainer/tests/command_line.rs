@@ -8,7 +8,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use millsight_export::card::ElementType;
 use millsight_export::model_file::ModelFile;
-use predicates::prelude::{PredicateBooleanExt, predicate};
+use predicates::prelude::predicate;
 use predicates::str::contains;
 use serde_json::Value;
 

@@ -5,21 +5,30 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 use millsight_trainer::training::Event;
 use millsight_trainer::weights::initialise::Adoption;
 
-const TEMPLATE: &str = "{prefix:>12} {wide_bar} {pos}/{len} tiles, {per_sec}, {eta} left";
+const TEMPLATE: &str = "{prefix:>12} {wide_bar} {pos}/{len} tiles, {rate}, {eta} left";
 const OVERALL: &str = "{msg:>12} {wide_bar} {percent} %, {eta} left";
 
 /// A bar over tiles; invisible where standard error is not a terminal.
 pub fn bar(prefix: &'static str, tiles: usize) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(tiles as u64), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-        bar.set_style(style);
+    bar_on(ProgressDrawTarget::stderr(), TEMPLATE, tiles).with_prefix(prefix)
+}
+
+fn bar_on(target: ProgressDrawTarget, template: &str, length: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length as u64), target);
+    let rate = |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+        // A text in memory takes all that is written.
+        let _ = write!(text, "{:.1}/s", state.per_sec());
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style.with_key("rate", rate)),
+        Err(_) => bar,
     }
-    bar.set_prefix(prefix);
-    bar
 }
 
 /// Shows a training run: two bars on a terminal, else a line now and then.
@@ -101,7 +110,7 @@ impl TrainingProgress {
             Event::Epoch { epoch, tiles, of } => {
                 self.share = tiles as f64 / of.max(1) as f64;
                 if self.overall.length().is_none() {
-                    self.overall = self.bars.add(overall(self.epochs, of));
+                    self.overall = self.add(OVERALL, self.epochs.saturating_mul(of));
                 }
                 let done = (epoch - 1) * of + (of - tiles);
                 self.overall.set_position(done as u64);
@@ -131,27 +140,34 @@ impl TrainingProgress {
             }
             Event::Warning(text) => self.say(&format!("warning: {text}")),
             Event::Validated { tiles } => {
-                if self.bar.position() < self.bar.length().unwrap_or_default() {
-                    self.advance(tiles, "");
-                } else {
+                let all = self.bar.length().unwrap_or_default();
+                if self.bar.position() == all {
+                    // The epoch's own tiles are done.
                     self.bar.set_prefix("validation");
+                } else {
+                    self.advance(tiles, "");
+                    if self.bar.position() == all {
+                        self.bar.finish_and_clear();
+                    }
                 }
             }
             Event::Complete { record, best } => {
                 self.bar.finish_and_clear();
                 let epoch = record.seconds / self.share.max(f64::MIN_POSITIVE);
-                let left = epoch * (self.epochs - record.epoch) as f64;
+                let left = match self.epochs - record.epoch {
+                    0 => String::new(),
+                    epochs => format!("  {} left", duration(epoch * epochs as f64)),
+                };
                 let figure = |name: &str| match record.figures.get(name) {
                     Some(value) => format!("  {} {value:.4}", spoken(name)),
                     None => String::new(),
                 };
                 self.say(&format!(
-                    "epoch {:>3}/{}{}  {:.1} images/s  {} left{}",
+                    "epoch {:>3}/{}{}  {:.1} images/s{left}{}",
                     record.epoch,
                     self.epochs,
                     SHOWN.map(figure).concat(),
                     record.images_per_second,
-                    duration(left),
                     if best { "  (best)" } else { "" },
                 ));
             }
@@ -160,10 +176,17 @@ impl TrainingProgress {
 
     /// Begins to count tiles.
     fn begin(&mut self, prefix: &'static str, what: String, tiles: usize) {
-        self.bar = self.bars.add(bar(prefix, tiles));
+        self.bar = self.add(TEMPLATE, tiles).with_prefix(prefix);
         if let Some(lines) = &mut self.lines {
             *lines = Lines::of(what, tiles);
         }
+    }
+
+    /// A further bar below the others. It must not draw itself before it knows
+    /// that there are others.
+    fn add(&self, template: &str, length: usize) -> ProgressBar {
+        let hidden = ProgressDrawTarget::hidden();
+        self.bars.add(bar_on(hidden, template, length))
     }
 
     fn advance(&mut self, tiles: usize, more: &str) {
@@ -179,16 +202,6 @@ impl TrainingProgress {
     fn say(&self, line: &str) {
         self.bars.suspend(|| eprintln!("{line}"));
     }
-}
-
-/// A bar over all epochs.
-fn overall(epochs: usize, tiles: usize) -> ProgressBar {
-    let all = epochs.saturating_mul(tiles) as u64;
-    let bar = ProgressBar::with_draw_target(Some(all), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template(OVERALL) {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// Figures of an epoch that are shown, where a method has them.
