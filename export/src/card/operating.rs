@@ -197,7 +197,7 @@ impl OperatingPoint {
             let _ = writeln!(
                 text,
                 "\nnot proven, for which {needed} tiles are needed: {}; their thresholds miss \
-                 none of the tiles that there are",
+                 none of the tiles that there are (none: flagged where they are most probable)",
                 few.join(", ")
             );
         }
