@@ -245,6 +245,6 @@ fn an_operating_point_is_a_table() {
          any of them                                              1 of 300, 0.33 % (0.01 to 1.84)\n\
          \n\
          not proven, for which 368 tiles are needed: cracks (300); their thresholds miss none of \
-         the tiles that there are\n"
+         the tiles that there are (none: flagged where they are most probable)\n"
     );
 }
