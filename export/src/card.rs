@@ -1,6 +1,7 @@
 //! The model card: what a model file says of itself.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
@@ -329,6 +330,9 @@ pub struct Provenance {
     pub operating_point: Option<OperatingPoint>,
     /// Parity of the exported graph with the trainer's own logits.
     pub parity: Option<Parity>,
+    /// How the model was put into 8 bits, where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
 }
 
 impl Provenance {
@@ -342,6 +346,9 @@ impl Provenance {
         }
         if let Some(point) = &self.operating_point {
             point.validate()?;
+        }
+        if let Some(quantization) = &self.quantization {
+            quantization.validate()?;
         }
         let Some(parity) = &self.parity else {
             return Ok(());
@@ -371,6 +378,58 @@ pub struct Parity {
     pub max_abs: f32,
     /// The difference that was tolerated.
     pub tolerance: f32,
+}
+
+/// How a model was put into 8 bits, and what that cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantization {
+    /// `static` or `dynamic`; see [`crate::quantize::Form`].
+    pub form: String,
+    /// `none`, `percentile` or `entropy`; see [`crate::quantize::Clipping`].
+    pub clipping: String,
+    /// Tiles from which the ranges of the activations come.
+    pub calibration_tiles: usize,
+    /// SHA-256 of the model file that it was made from.
+    pub original_sha256: String,
+    /// The engine that ran both, with its version.
+    pub engine: String,
+    /// Labelled tiles on which both were run.
+    pub tiles: usize,
+    /// Balanced accuracy of the original, 0 to 1.
+    pub balanced_accuracy_before: f64,
+    /// Balanced accuracy in 8 bits, 0 to 1.
+    pub balanced_accuracy_after: f64,
+}
+
+impl Quantization {
+    fn validate(&self) -> Result<(), CardError> {
+        for (name, value) in [
+            ("balanced_accuracy_before", self.balanced_accuracy_before),
+            ("balanced_accuracy_after", self.balanced_accuracy_after),
+        ] {
+            if !value.is_finite() {
+                let name = format!("provenance.quantization.{name}");
+                return Err(CardError::NotFinite { name, value });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// For people.
+impl fmt::Display for Quantization {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} ({}), balanced accuracy {:.4} instead of {:.4} on {} tiles",
+            self.form,
+            self.clipping,
+            self.balanced_accuracy_after,
+            self.balanced_accuracy_before,
+            self.tiles
+        )
+    }
 }
 
 #[cfg(test)]

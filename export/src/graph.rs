@@ -1,6 +1,9 @@
 //! ONNX graphs, written node by node from named weights.
 
 pub mod builder;
+pub mod convolution;
+mod fold;
+pub mod screen;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vit;
@@ -8,6 +11,7 @@ pub mod yolo_cls;
 
 use crate::weights::NamedArrays;
 
+pub use screen::{ScreenSpec, screen_classifier};
 pub use vit::{Pooling, VitSpec, vit_classifier};
 pub use yolo_cls::{YoloClsSpec, yolo_classifier};
 

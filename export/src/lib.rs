@@ -10,6 +10,9 @@
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
 //! * [`verdict`]: scores to probabilities and a verdict; the only implementation.
 //! * [`verify`]: parity of a model file against reference logits.
+//! * [`quantize`]: a model in 8 bits.
+//! * [`labelled`]: tiles with labels, and what a model file makes of them.
+//! * [`metrics`]: how good verdicts are.
 //! * [`command_line`]: what the command lines of the programs share.
 //! * [`panics`]: what a panic said.
 //! * [`output`]: standard output, for the programs around model files.
@@ -20,10 +23,13 @@ pub mod command_line;
 pub mod durable;
 pub mod engine;
 pub mod graph;
+pub mod labelled;
+pub mod metrics;
 pub mod model_file;
 pub mod output;
 pub mod panics;
 pub mod preprocess;
+pub mod quantize;
 pub mod verdict;
 pub mod verify;
 pub mod weights;

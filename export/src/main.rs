@@ -1,11 +1,14 @@
 //! `millsight-export`: looks into model files and proves what they compute.
 
+mod commands;
+
 use std::fmt::{self, Display, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use commands::quantize::QuantizeArguments;
 use miette::{IntoDiagnostic, miette};
 use millsight_export::card::{ModelCard, OutputKind, Parity};
 use millsight_export::command_line;
@@ -84,6 +87,19 @@ Examples:
   millsight-export card model.onnx --sidecar new.toml --out model.onnx"
     )]
     Card(CardArguments),
+    /// Put a model into 8 bits.
+    ///
+    /// Convolutions and linear layers are computed in whole numbers; norms,
+    /// softmax and GELU stay as they are. Both models are then run on labelled
+    /// tiles, and what that costs goes into the card. A model that loses more
+    /// than is tolerated is not written.
+    #[command(after_help = "\
+Examples:
+  millsight-export quantize screen.onnx --tiles steel/split.csv \\
+    --out screen-int8.onnx
+  millsight-export quantize vit.onnx --tiles steel/split.csv \\
+    --form dynamic --out vit-int8.onnx")]
+    Quantize(Box<QuantizeArguments>),
     /// Print a completion script for a shell.
     ///
     /// With it the shell completes commands and options of `millsight-export`.
@@ -194,6 +210,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect(arguments, cli.json),
         Command::Verify(arguments) => verify_model(arguments, cli.json),
         Command::Card(arguments) => write_card(arguments, cli.json),
+        Command::Quantize(arguments) => arguments.run(cli.json),
         Command::Completions { shell } => {
             let script = command_line::completions(*shell, Cli::command());
             output::write(|out| out.write_all(script.as_bytes())).map_err(Into::into)
@@ -297,6 +314,9 @@ fn describe_card(text: &mut String, model: &ModelFile) -> fmt::Result {
     }
     if let Some(parity) = &provenance.parity {
         line(text, "parity", agreement(parity))?;
+    }
+    if let Some(quantization) = &provenance.quantization {
+        line(text, "in 8 bits", quantization)?;
     }
     let facts = [
         ("trained by", &provenance.command),

@@ -114,13 +114,20 @@ impl Reference {
 
     /// The samples from `start`, at most `count`.
     fn batch(&self, start: usize, count: usize) -> Batch<'_> {
+        self.input.batch(self.samples, start, count)
+    }
+}
+
+impl ReferenceInput {
+    /// Of `samples` samples those from `start`, `count` of them.
+    pub(crate) fn batch(&self, samples: usize, start: usize, count: usize) -> Batch<'_> {
         fn part<T>(values: &[T], samples: usize, start: usize, count: usize) -> &[T] {
             let size = values.len() / samples.max(1);
             &values[start * size..(start + count) * size]
         }
-        match &self.input {
-            ReferenceInput::U8(values) => Batch::U8(part(values, self.samples, start, count)),
-            ReferenceInput::F32(values) => Batch::F32(part(values, self.samples, start, count)),
+        match self {
+            Self::U8(values) => Batch::U8(part(values, samples, start, count)),
+            Self::F32(values) => Batch::F32(part(values, samples, start, count)),
         }
     }
 }

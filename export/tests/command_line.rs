@@ -202,6 +202,53 @@ fn parity_comes_from_a_comparison_and_not_from_a_sidecar() {
 }
 
 #[test]
+fn a_model_is_put_into_8_bits_unless_that_costs_too_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = "path,label,split\n".to_owned();
+    for number in 0..12u32 {
+        let name = format!("{number}.png");
+        let level = |x: u32, y: u32| (x * 7 + y * (3 + number) + number * 19) % 200;
+        let image = image::GrayImage::from_fn(80, 80, |x, y| image::Luma([level(x, y) as u8]));
+        image.save(folder.path().join(&name)).unwrap();
+        let split = if number % 2 == 0 { "train" } else { "val" };
+        table.push_str(&format!("{name},no_defect,{split}\n"));
+    }
+    let tiles = folder.path().join("split.csv");
+    std::fs::write(&tiles, table).unwrap();
+    let (model, out) = (
+        fixture("foreign_vit.onnx"),
+        folder.path().join("whole.onnx"),
+    );
+    let quantize = || {
+        let mut command = export(&["quantize", "--engine", "embedded", "--json", "--tiles"]);
+        command.arg(&tiles).arg(&model).arg("--out").arg(&out);
+        command
+    };
+    for form in ["dynamic", "static"] {
+        let result = json(quantize().args(["--form", form, "--tolerance", "1"]));
+        let quantization = &result["quantization"];
+        assert_eq!(quantization["form"], form);
+        assert_eq!(quantization["tiles"], 6);
+        let calibrated = if form == "static" { 6 } else { 0 };
+        assert_eq!(quantization["calibration_tiles"], calibrated);
+        export(&["inspect"])
+            .arg(&out)
+            .assert()
+            .success()
+            .stdout(contains("in 8 bits"));
+    }
+    let before = std::fs::read(&out).unwrap();
+    let said = complaint(quantize().args(["--percentile", "0.4"]), 2);
+    assert!(said.contains("above 0.5"), "{said}");
+    let said = complaint(quantize().args(["--tiles", "nowhere.csv"]), 2);
+    assert!(said.contains("--tiles"), "{said}");
+    std::fs::write(&tiles, "path,label,split\n0.png,pits,val\n").unwrap();
+    let said = complaint(&mut quantize(), 1);
+    assert!(said.contains("\"pits\""), "{said}");
+    assert_eq!(std::fs::read(&out).unwrap(), before);
+}
+
+#[test]
 fn completions_that_cannot_be_written_are_an_error() {
     let full = std::fs::File::options()
         .write(true)

@@ -73,6 +73,10 @@ pub struct ClassPoint {
 pub struct OperatingFigures {
     /// What they come to for each defect class.
     pub classes: BTreeMap<String, ClassFigures>,
+    /// Of a screen, which knows one class of defects: tiles of each kind of
+    /// defect that are not flagged.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub kinds: BTreeMap<String, Proportion>,
     /// Tiles without a defect that are flagged as anything.
     pub false_alarms: Proportion,
 }
@@ -173,6 +177,10 @@ impl OperatingPoint {
                     figures.false_alarms.to_string(),
                 ]);
             }
+            for (kind, missed) in &figures.kinds {
+                let missed = missed.to_string();
+                rows.push([format!("  {kind}"), String::new(), missed, String::new()]);
+            }
             let all = figures.false_alarms.to_string();
             rows.push(["any of them".into(), String::new(), String::new(), all]);
             text.push('\n');
@@ -261,6 +269,7 @@ impl OperatingPoint {
         let parts = self.parts.values().flat_map(|figures| {
             let classes = figures.classes.values();
             let all = classes.flat_map(|class| [class.missed, class.false_alarms]);
+            let all = all.chain(figures.kinds.values().copied());
             let all = all.chain([figures.false_alarms]);
             all.flat_map(|share| [share.lower, share.upper])
                 .map(|bound| ("provenance.operating_point.parts", bound))

@@ -135,6 +135,7 @@ fn operating_point() -> OperatingPoint {
     };
     let figures = OperatingFigures {
         classes: BTreeMap::from([("cracks".into(), cracks)]),
+        kinds: BTreeMap::from([("pits".into(), share)]),
         false_alarms: share,
     };
     OperatingPoint {
@@ -215,6 +216,7 @@ fn json_keeps_every_field() {
             max_abs: 1e-6,
             tolerance: 1e-4,
         }),
+        quantization: None,
     };
     let json = serde_json::to_string(&card).unwrap();
     assert_eq!(serde_json::from_str::<ModelCard>(&json).unwrap(), card);
@@ -242,6 +244,7 @@ fn an_operating_point_is_a_table() {
          \n\
          test         threshold  missed                           false alarms\n\
          cracks       0.031250   1 of 300, 0.33 % (0.01 to 1.84)  no tiles\n\
+         \x20 pits                  1 of 300, 0.33 % (0.01 to 1.84)\n\
          any of them                                              1 of 300, 0.33 % (0.01 to 1.84)\n\
          \n\
          not proven, for which 368 tiles are needed: cracks (300); their thresholds miss none of \

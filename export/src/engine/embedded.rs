@@ -40,7 +40,7 @@ impl Embedded {
     pub fn load(model: &ModelFile) -> Result<Self, EngineError> {
         let at_once = model.fixed_batch.unwrap_or(1);
         Ok(Self {
-            plan: guarded("load", || plan(model, at_once))?,
+            plan: guarded("load", || plan(model, at_once, &[&model.card.output.name]))?,
             card: model.card.clone(),
             at_once,
             identity: EngineIdentity {
@@ -94,6 +94,50 @@ impl Engine for Embedded {
     }
 }
 
+/// A model loaded into tract for values inside its graph, tile by tile.
+pub(crate) struct Tracer {
+    plan: Arc<TypedRunnableModel>,
+    card: ModelCard,
+}
+
+impl Tracer {
+    /// Loads a model for the values of the tensors of these names.
+    ///
+    /// # Errors
+    /// As [`Embedded::load`], or when the graph fixes a larger batch.
+    pub(crate) fn load(model: &ModelFile, tensors: &[String]) -> Result<Self, EngineError> {
+        let names: Vec<&str> = tensors.iter().map(String::as_str).collect();
+        Ok(Self {
+            plan: guarded("load", || plan(model, 1, &names))?,
+            card: model.card.clone(),
+        })
+    }
+
+    /// The values of each tensor for one tile.
+    ///
+    /// # Errors
+    /// When the tile is not of the model's size, or tract fails.
+    pub(crate) fn run(&self, tile: Batch<'_>) -> Result<Vec<Vec<f32>>, EngineError> {
+        check_batch(&self.card, tile, 1)?;
+        let input = &self.card.input;
+        let shape = [1, input.channels, input.height, input.width];
+        guarded("run", || {
+            let tensor = match tile {
+                Batch::U8(values) => Tensor::from_shape(&shape, values)?,
+                Batch::F32(values) => Tensor::from_shape(&shape, values)?,
+            };
+            let outputs = self.plan.run(tvec!(tensor.into()))?;
+            outputs
+                .iter()
+                .map(|output| {
+                    let values = output.to_plain_array_view::<f32>()?;
+                    Ok(values.iter().copied().collect())
+                })
+                .collect()
+        })
+    }
+}
+
 /// Calls tract. It asserts where a graph breaks a rule that it takes for
 /// granted, and a model file from elsewhere must not end the program.
 fn guarded<T>(
@@ -108,7 +152,7 @@ fn guarded<T>(
         .map_err(|reason| EngineError::Embedded { action, reason })
 }
 
-fn plan(model: &ModelFile, batch: usize) -> TractResult<Arc<TypedRunnableModel>> {
+fn plan(model: &ModelFile, batch: usize, outputs: &[&str]) -> TractResult<Arc<TypedRunnableModel>> {
     let input = &model.card.input;
     let element = match input.element {
         ElementType::U8 => DatumType::U8,
@@ -121,7 +165,7 @@ fn plan(model: &ModelFile, batch: usize) -> TractResult<Arc<TypedRunnableModel>>
         .with_ignore_output_shapes(true)
         .model_for_read(&mut Cursor::new(&model.onnx))?
         .with_input_fact(0, InferenceFact::dt_shape(element, shape))?
-        .with_outputs_by_name([&model.card.output.name])?;
+        .with_outputs_by_name(outputs)?;
     // Some sizes are known before anything is computed, the others after the
     // graph's constants are.
     graph.analyse(false)?;

@@ -9,6 +9,7 @@ use crate::card::{
 };
 use crate::engine::{Batch, Embedded, Engine};
 use crate::model_file::ModelFile;
+use crate::weights::NamedArrays;
 
 /// A model file of a graph that takes images of a height and width in a form,
 /// normalised as for ImageNet.
@@ -44,6 +45,30 @@ pub(crate) fn model_file(
         provenance: Provenance::default(),
     };
     ModelFile::from_graph(graph, card).unwrap()
+}
+
+/// Reproducible weights of a convolutional network: as large as keeps the levels of the image from layer
+/// to layer, variances around 1.
+pub(crate) fn reproducible(parameters: &[(String, Vec<usize>)]) -> NamedArrays {
+    let mut arrays = NamedArrays::new();
+    let mut state = 1u32;
+    for (name, shape) in parameters {
+        let inputs: usize = shape[1..].iter().product();
+        let data = (0..shape.iter().product::<usize>())
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let unit = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
+                match name.rsplit_once('.') {
+                    Some((_, "running_var")) => 1.0 + unit,
+                    Some((_, "running_mean" | "bias")) => unit,
+                    _ if shape.len() == 1 => 1.0 + unit,
+                    _ => unit * 4.0 / (inputs as f32).sqrt(),
+                }
+            })
+            .collect();
+        arrays.insert(name.clone(), shape.clone(), data).unwrap();
+    }
+    arrays
 }
 
 /// What the two forms of a model give on the embedded engine for tiles of grey

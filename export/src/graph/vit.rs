@@ -2,7 +2,6 @@
 //! 16x16 Words", 2021) in the layout and with the parameter names of timm's
 //! `VisionTransformer`.
 
-mod fold;
 #[cfg(test)]
 mod tests;
 mod writer;

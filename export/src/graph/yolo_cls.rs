@@ -19,8 +19,6 @@ use super::{GraphError, InputForm, check_weights};
 use crate::weights::NamedArrays;
 use writer::Writer;
 
-/// Epsilon of every batch norm, as in Ultralytics' models.
-pub const BATCH_NORM_EPSILON: f32 = 1e-3;
 /// The side of the input is a multiple of this: the image is halved five
 /// times.
 pub const STRIDE: usize = 32;

@@ -3,9 +3,9 @@
 use onnx_protobuf::ModelProto;
 use onnx_protobuf::tensor_proto::DataType;
 
-use super::fold::fold_grey;
 use super::{Pooling, VitSpec};
 use crate::graph::builder::{Attribute, Builder, Extent, Value, with_batch};
+use crate::graph::fold::fold_grey;
 use crate::graph::{INPUT, InputForm, OUTPUT};
 use crate::weights::NamedArrays;
 

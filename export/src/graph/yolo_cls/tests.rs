@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::graph::testing::{model_file, scores_of_both_forms};
+use crate::graph::testing::{model_file, reproducible, scores_of_both_forms};
 use crate::model_file::ModelFile;
 
 const SPEC: YoloClsSpec = YoloClsSpec {
@@ -11,32 +11,8 @@ const SPEC: YoloClsSpec = YoloClsSpec {
     classes: 3,
 };
 
-/// Reproducible weights: as large as keeps the levels of the image from layer
-/// to layer, variances around 1.
-fn weights() -> NamedArrays {
-    let mut arrays = NamedArrays::new();
-    let mut state = 1u32;
-    for (name, shape) in SPEC.parameters() {
-        let inputs: usize = shape[1..].iter().product();
-        let data = (0..shape.iter().product::<usize>())
-            .map(|_| {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let unit = (state >> 8) as f32 / (1 << 24) as f32 - 0.5;
-                match name.rsplit_once('.') {
-                    Some((_, "running_var")) => 1.0 + unit,
-                    Some((_, "running_mean" | "bias")) => unit,
-                    _ if shape.len() == 1 => 1.0 + unit,
-                    _ => unit * 4.0 / (inputs as f32).sqrt(),
-                }
-            })
-            .collect();
-        arrays.insert(name, shape, data).unwrap();
-    }
-    arrays
-}
-
 fn model(form: InputForm) -> ModelFile {
-    let graph = yolo_classifier(&SPEC, &weights(), form).unwrap();
+    let graph = yolo_classifier(&SPEC, &reproducible(&SPEC.parameters()), form).unwrap();
     let size = [SPEC.image_height, SPEC.image_width];
     model_file(graph, size, &["no_defect", "a", "b"], form)
 }
@@ -83,7 +59,7 @@ fn impossible_sizes_and_wrong_weights_are_named() {
             .to_string()
             .contains("`image_width` 48")
     );
-    let mut arrays = weights();
+    let mut arrays = reproducible(&SPEC.parameters());
     arrays.remove("model.2.m.0.cv1.bn.running_var");
     let message = yolo_classifier(&SPEC, &arrays, InputForm::Normalised)
         .unwrap_err()

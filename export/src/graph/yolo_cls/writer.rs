@@ -3,8 +3,9 @@
 use onnx_protobuf::ModelProto;
 use onnx_protobuf::tensor_proto::DataType;
 
-use super::{BATCH_NORM_EPSILON, BODY_CHANNELS, HEAD_CHANNELS, STAGES, Stage, YoloClsSpec};
+use super::{BODY_CHANNELS, STAGES, Stage, YoloClsSpec};
 use crate::graph::builder::{Attribute, Builder, Extent, Value, with_batch};
+use crate::graph::convolution::{Features, Kernel, convolve, folded};
 use crate::graph::{INPUT, InputForm, OUTPUT};
 use crate::weights::NamedArrays;
 
@@ -15,26 +16,19 @@ pub(super) struct Writer<'a> {
     pub(super) weights: &'a NamedArrays,
 }
 
-/// An image of features: the value and its channels, height and width.
-struct Features {
-    value: Value,
-    channels: usize,
-    size: [usize; 2],
-}
-
 impl Writer<'_> {
     pub(super) fn write(mut self, form: InputForm) -> ModelProto {
         let mut x = self.image(form);
         for (number, stage) in STAGES.into_iter().enumerate() {
             let name = format!("model.{number}");
             x = match stage {
-                Stage::Halving { outputs, .. } => self.convolution(&x, &name, outputs, 3, 2),
+                Stage::Halving { .. } => self.convolution(&x, &name, 3, 2),
                 Stage::C2f { channels, repeats } => self.c2f(&x, &name, channels, repeats),
             };
         }
         debug_assert_eq!(x.channels, BODY_CHANNELS);
         let head = format!("model.{}", STAGES.len());
-        let x = self.convolution(&x, &format!("{head}.conv"), HEAD_CHANNELS, 1, 1);
+        let x = self.convolution(&x, &format!("{head}.conv"), 1, 1);
         let logits = self.head(&x, &head);
         self.builder.finish(&logits)
     }
@@ -81,7 +75,7 @@ impl Writer<'_> {
 
     fn c2f(&mut self, x: &Features, name: &str, channels: usize, repeats: usize) -> Features {
         let half = channels / 2;
-        let first = self.convolution(x, &format!("{name}.cv1"), channels, 1, 1);
+        let first = self.convolution(x, &format!("{name}.cv1"), 1, 1);
         let [height, width] = first.size;
         let sizes = self
             .builder
@@ -101,8 +95,8 @@ impl Writer<'_> {
                 channels: half,
                 size: first.size,
             };
-            let hidden = self.convolution(&input, &format!("{name}.cv1"), half, 3, 1);
-            let output = self.convolution(&hidden, &format!("{name}.cv2"), half, 3, 1);
+            let hidden = self.convolution(&input, &format!("{name}.cv1"), 3, 1);
+            let output = self.convolution(&hidden, &format!("{name}.cv2"), 3, 1);
             let inputs = [&input.value, &output.value];
             let shape = input.value.shape().to_vec();
             let sum = self
@@ -123,82 +117,30 @@ impl Writer<'_> {
             channels: all,
             size: first.size,
         };
-        self.convolution(&concatenated, &format!("{name}.cv2"), channels, 1, 1)
+        self.convolution(&concatenated, &format!("{name}.cv2"), 1, 1)
     }
 
     /// Convolution, batch norm and SiLU; `kernel` is 1 or 3.
-    fn convolution(
-        &mut self,
-        x: &Features,
-        name: &str,
-        outputs: usize,
-        kernel: usize,
-        stride: usize,
-    ) -> Features {
-        let (weight, bias) = self.folded(name);
-        let shape = [outputs, x.channels, kernel, kernel];
-        let weight = self
-            .builder
-            .floats(&format!("{name}.weight"), &shape, &weight);
-        let bias = self
-            .builder
-            .floats(&format!("{name}.bias"), &[outputs], &bias);
-        let size = x.size.map(|side| side / stride);
-        let shape = with_batch(&[outputs, size[0], size[1]]);
-        let pad = (kernel / 2) as i64;
-        let convolved = self.builder.node(
-            &format!("{name}/Conv"),
-            "Conv",
-            &[&x.value, &weight, &bias],
-            &[
-                ("kernel_shape", Attribute::Ints(vec![kernel as i64; 2])),
-                ("strides", Attribute::Ints(vec![stride as i64; 2])),
-                ("pads", Attribute::Ints(vec![pad; 4])),
-            ],
-            shape.clone(),
-        );
+    fn convolution(&mut self, x: &Features, name: &str, kernel: usize, stride: usize) -> Features {
+        let folded = folded(self.weights, name);
+        let kernel = Kernel {
+            side: kernel,
+            stride,
+            pad: kernel / 2,
+        };
+        let convolved = convolve(&mut self.builder, x, name, &folded, kernel);
+        let shape = convolved.value.shape().to_vec();
         let gate = format!("{name}/Sigmoid");
+        let inputs = [&convolved.value];
         let gate = self
             .builder
-            .node(&gate, "Sigmoid", &[&convolved], &[], shape.clone());
-        let inputs = [&convolved, &gate];
+            .node(&gate, "Sigmoid", &inputs, &[], shape.clone());
+        let inputs = [&convolved.value, &gate];
+        let product = format!("{name}/Mul");
         Features {
-            value: self
-                .builder
-                .node(&format!("{name}/Mul"), "Mul", &inputs, &[], shape),
-            channels: outputs,
-            size,
+            value: self.builder.node(&product, "Mul", &inputs, &[], shape),
+            ..convolved
         }
-    }
-
-    /// A convolution that has taken its batch norm in: filter and bias.
-    fn folded(&self, name: &str) -> (Vec<f32>, Vec<f32>) {
-        let data = |part: &str| self.data(&format!("{name}.{part}"));
-        let (weight, gain) = (data("conv.weight"), data("bn.weight"));
-        let per_output = weight.len() / gain.len();
-        let scale: Vec<f64> = gain
-            .iter()
-            .zip(data("bn.running_var"))
-            .map(|(&gain, &variance)| {
-                f64::from(gain) / (f64::from(variance) + f64::from(BATCH_NORM_EPSILON)).sqrt()
-            })
-            .collect();
-        let folded = weight
-            .chunks_exact(per_output)
-            .zip(&scale)
-            .flat_map(|(filter, scale)| {
-                filter
-                    .iter()
-                    .map(move |&weight| (f64::from(weight) * scale) as f32)
-            })
-            .collect();
-        let bias = data("bn.bias")
-            .iter()
-            .zip(data("bn.running_mean"))
-            .zip(&scale)
-            .map(|((&bias, &mean), scale)| (f64::from(bias) - f64::from(mean) * scale) as f32)
-            .collect();
-        (folded, bias)
     }
 
     fn head(&mut self, x: &Features, name: &str) -> Value {

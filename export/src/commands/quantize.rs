@@ -1,0 +1,222 @@
+//! `quantize`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use miette::{IntoDiagnostic, miette};
+use millsight_export::card::Quantization;
+use millsight_export::engine::{self, Engine, EngineChoice, EngineRequest};
+use millsight_export::labelled;
+use millsight_export::model_file::ModelFile;
+use millsight_export::output;
+use millsight_export::quantize::{Clipping, Form, quantized};
+use millsight_export::verify::ReferenceInput;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub struct QuantizeArguments {
+    /// The ONNX file.
+    model: PathBuf,
+
+    /// Card to use instead of the one inside the file or beside it.
+    #[arg(long, value_name = "FILE")]
+    sidecar: Option<PathBuf>,
+
+    /// Table of labelled tiles with the columns path, label and split: ranges
+    /// come from its train part, the check is made on its val part.
+    #[arg(long, value_name = "CSV")]
+    tiles: PathBuf,
+
+    /// Folder to which the table's paths are relative; without it that of the
+    /// table.
+    #[arg(long, value_name = "FOLDER")]
+    data_root: Option<PathBuf>,
+
+    /// Model file to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+
+    /// What is computed in whole numbers.
+    #[arg(long, value_enum, default_value_t = FormChoice::Static)]
+    form: FormChoice,
+
+    /// How much of the activations' range is kept.
+    #[arg(long, value_enum, default_value_t = ClippingChoice::Percentile)]
+    clipping: ClippingChoice,
+
+    /// Share of the values that is kept with `--clipping percentile`, above 0.5
+    /// and at most 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9999, value_parser = percentile)]
+    percentile: f64,
+
+    /// Tiles from which ranges come.
+    #[arg(long, value_name = "TILES", default_value_t = 256)]
+    samples: usize,
+
+    /// Balanced accuracy that may be lost, 0 to 1; if more is, nothing is
+    /// written.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
+    tolerance: f64,
+
+    /// What runs both models for the check.
+    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
+    engine: EngineChoice,
+
+    /// ONNX Runtime's shared library, where it is not found by itself.
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+}
+
+/// What is computed in whole numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormChoice {
+    /// Convolutions and linear layers, with ranges from tiles: for
+    /// convolutional networks.
+    Static,
+    /// Linear layers, with ranges that are found in each run: for Vision
+    /// Transformers on a CPU.
+    Dynamic,
+}
+
+/// How much of the activations' range is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ClippingChoice {
+    /// All of it.
+    None,
+    /// A share of the values.
+    Percentile,
+    /// As much as keeps the distribution most alike.
+    Entropy,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share from 0 to 1 is expected".to_owned()),
+    }
+}
+
+fn percentile(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.5 && share <= 1.0 => Ok(share),
+        _ => Err("a share above 0.5 and at most 1 is expected, for example 0.9999".to_owned()),
+    }
+}
+
+impl QuantizeArguments {
+    pub fn run(&self, as_json: bool) -> miette::Result<()> {
+        let model = ModelFile::load(&self.model, self.sidecar.as_deref()).into_diagnostic()?;
+        let root = match &self.data_root {
+            Some(root) => root.as_path(),
+            None => self.tiles.parent().unwrap_or(&self.tiles),
+        };
+        let part = |split| labelled::read(&self.tiles, root, split, &model.card);
+        let val = part("val").into_diagnostic()?;
+        let (form, clipping) = (self.form(), self.clipping());
+        let (calibration, count) = match form {
+            Form::Static => {
+                let train = part("train").into_diagnostic()?;
+                let step = train.len().div_ceil(self.samples.max(1));
+                let files: Vec<_> = train.iter().step_by(step).collect();
+                let files = files.iter().map(|tile| tile.file.as_path());
+                let count = files.len();
+                let input = labelled::prepared(&model.card, files).into_diagnostic()?;
+                (input, count)
+            }
+            Form::Dynamic => (ReferenceInput::U8(Vec::new()), 0),
+        };
+        let whole = quantized(&model, form, clipping, &calibration, count).into_diagnostic()?;
+        let accuracy = |model: &ModelFile| -> miette::Result<(f64, String)> {
+            let mut engine = self.start(model)?;
+            let confusion = labelled::confusion(engine.as_mut(), model, &val).into_diagnostic()?;
+            let identity = engine.identity();
+            let name = format!("{} {}", identity.name, identity.version);
+            Ok((confusion.balanced_accuracy(), name))
+        };
+        let (before, _) = accuracy(&model)?;
+        let (after, engine) = accuracy(&whole)?;
+        if before - after > self.tolerance {
+            return Err(miette!(
+                help = "try --clipping entropy or none, more --samples, or --form dynamic",
+                "balanced accuracy on {} tiles falls from {before:.4} to {after:.4}, by more than \
+                 the tolerated {}; nothing was written",
+                val.len(),
+                self.tolerance
+            ));
+        }
+        let mut card = whole.card.clone();
+        card.provenance.parity = None;
+        card.provenance.quantization = Some(Quantization {
+            form: name_of(self.form),
+            clipping: match form {
+                Form::Static => name_of(self.clipping),
+                Form::Dynamic => "none".into(),
+            },
+            calibration_tiles: count,
+            original_sha256: model.sha256.clone(),
+            engine,
+            tiles: val.len(),
+            balanced_accuracy_before: before,
+            balanced_accuracy_after: after,
+        });
+        let written = whole.with_card(card).into_diagnostic()?;
+        written.save(&self.out).into_diagnostic()?;
+        if as_json {
+            let quantization = &written.card.provenance.quantization;
+            output::line(json!({
+                "model": self.out,
+                "sha256": written.sha256,
+                "bytes": written.onnx.len(),
+                "bytes_before": model.onnx.len(),
+                "quantization": quantization,
+            }))?;
+        } else {
+            output::line(format_args!(
+                "{}: {} bytes instead of {}; balanced accuracy on {} tiles {after:.4} instead of \
+                 {before:.4}",
+                self.out.display(),
+                written.onnx.len(),
+                model.onnx.len(),
+                val.len()
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn form(&self) -> Form {
+        match self.form {
+            FormChoice::Static => Form::Static,
+            FormChoice::Dynamic => Form::Dynamic,
+        }
+    }
+
+    fn clipping(&self) -> Clipping {
+        match self.clipping {
+            ClippingChoice::None => Clipping::None,
+            ClippingChoice::Percentile => Clipping::Percentile(self.percentile),
+            ClippingChoice::Entropy => Clipping::Entropy,
+        }
+    }
+
+    fn start(&self, model: &ModelFile) -> miette::Result<Box<dyn Engine>> {
+        let request = EngineRequest {
+            choice: self.engine,
+            library: self.library.clone(),
+            ..EngineRequest::default()
+        };
+        let started = engine::start(model, &request, 1).into_diagnostic()?;
+        for notice in &started.notices {
+            eprintln!("note: {notice}");
+        }
+        let mut engines = started.engines.into_iter();
+        engines
+            .next()
+            .ok_or_else(|| miette!("no engine was started"))
+    }
+}
+
+/// The word of a choice on the command line.
+fn name_of(choice: impl ValueEnum) -> String {
+    let value = choice.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
