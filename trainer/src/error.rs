@@ -231,6 +231,9 @@ pub enum TrainError {
         /// What is wrong.
         reason: String,
     },
+    /// A tile that the model file is checked with.
+    #[error(transparent)]
+    Labelled(#[from] millsight_export::labelled::LabelledError),
     /// The model file.
     #[error(transparent)]
     ModelFile(#[from] millsight_export::model_file::ModelFileError),
@@ -263,6 +266,11 @@ pub enum TrainError {
         /// The classes there are.
         classes: Vec<String>,
     },
+    /// Evaluations of other tiles than one another.
+    #[error(
+        "screen and classifier were evaluated on other tiles: give both the same table and part"
+    )]
+    OtherTiles,
     /// A file in a run's folder that is not what its name says.
     #[error("{} cannot be read: {reason}; make it again with `millsight-train evaluate`", path.display())]
     NotAReport {

@@ -26,9 +26,10 @@ use report::Report;
 
 pub mod bounds;
 pub mod calibration;
+pub mod cascade;
 pub mod contact_sheet;
 pub mod knn;
-pub mod metrics;
+pub use millsight_export::metrics;
 pub mod misclassified;
 pub mod operating_point;
 pub mod predict;
@@ -44,6 +45,9 @@ pub struct Evaluation {
     pub names: Vec<String>,
     /// True class of each tile.
     pub labels: Vec<usize>,
+    /// Label of each tile in the table; of a screen, which knows one class of
+    /// defects, another than that of its class.
+    pub kinds: Vec<String>,
     /// Class with the largest logit.
     pub predicted: Vec<usize>,
     /// `[tiles, classes]`, row-major.
@@ -76,7 +80,10 @@ pub fn evaluate(
     seen: impl FnMut(usize),
 ) -> Result<Evaluation, TrainError> {
     let config = &trained.config;
-    let table = Table::read(&source.table)?;
+    let mut table = Table::read(&source.table)?;
+    let kinds = table.part(source.split)?.into_iter().map(|row| row.label);
+    let kinds = kinds.collect();
+    config.network.relabel(&mut table);
     let tiles = Tiles::new(
         &table.part(source.split)?,
         &config.classes,
@@ -110,6 +117,7 @@ pub fn evaluate(
         report: Report::new(source.split.name(), &config.classes, confusion, hashes),
         names: tiles.names,
         labels: tiles.labels,
+        kinds,
         predicted,
         logits,
     })

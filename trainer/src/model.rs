@@ -1,8 +1,8 @@
-//! Networks in burn: Vision Transformers with the parameter names of timm, and
-//! a convolutional network with those of Ultralytics.
+//! Networks in burn: Vision Transformers with the parameter names of timm, a
+//! convolutional network with those of Ultralytics, and a screen.
 //!
 //! * [`network`]: which network, with its sizes.
-//! * [`classifier`]: a classifier of either architecture.
+//! * [`classifier`]: a classifier of any architecture.
 //! * [`presets`]: sizes of Vision Transformers under their customary names.
 //! * [`vit`]: the Vision Transformer.
 //! * [`layers`]: its parts.
@@ -13,10 +13,13 @@
 //! * [`drop_path`]: stochastic depth.
 //! * [`initial`]: weights to start from.
 //! * [`precision`]: the number format in which a network learns.
-//! * [`yolo_cls`]: the convolutional network, to compare with.
+//! * [`convolution`]: convolutions with batch norms.
+//! * [`yolo_cls`]: a convolutional network, to compare with.
+//! * [`screen`]: a small one that looks at every tile.
 //! * [`pixels`]: prepared tiles -> normalised input, on the device.
 
 pub mod classifier;
+pub mod convolution;
 pub mod dino;
 pub mod drop_path;
 pub mod initial;
@@ -28,6 +31,7 @@ pub mod patches;
 pub mod pixels;
 pub mod precision;
 pub mod presets;
+pub mod screen;
 pub mod vit;
 pub mod yolo_cls;
 

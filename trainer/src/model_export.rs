@@ -1,19 +1,19 @@
 //! A trained network as the model file that the runtime loads.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use millsight_export::card::{
     ElementType, InputSpec, ModelCard, NO_DEFECT, OutputKind, OutputSpec, Parity, Provenance,
 };
 use millsight_export::engine::{self, EngineRequest};
 use millsight_export::graph::{INPUT, OUTPUT};
-use millsight_export::graph::{InputForm, vit_classifier, yolo_classifier};
+use millsight_export::graph::{InputForm, screen_classifier, vit_classifier, yolo_classifier};
+use millsight_export::labelled;
 use millsight_export::model_file::ModelFile;
-use millsight_export::preprocess::{Preprocessor, load_image};
-use millsight_export::verify::{self, Reference, ReferenceInput};
+use millsight_export::verify::{self, Reference};
 
 use crate::TrainError;
-use crate::data::DataError;
 use crate::data::order::spread;
 use crate::data::table::Table;
 use crate::data::tiles::{Colour, TileForm, Tiles};
@@ -89,6 +89,7 @@ pub fn export(
     let graph = match &config.network {
         Network::Vit(spec) => vit_classifier(spec, &trained.weights, form),
         Network::YoloCls(spec) => yolo_classifier(spec, &trained.weights, form),
+        Network::Screen(spec) => screen_classifier(spec, &trained.weights, form),
     };
     let graph = graph.map_err(crate::model::ModelError::from)?;
     let model = ModelFile::from_graph(graph, card)?;
@@ -202,6 +203,7 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
                 .filter(|_| settings.thresholds.is_empty())
                 .map(|report| report.operating_point.clone()),
             parity: None,
+            quantization: None,
         },
     })
 }
@@ -214,7 +216,8 @@ fn reference(
     machine: Machine,
 ) -> Result<Reference, TrainError> {
     let config = &trained.config;
-    let table = Table::read(&settings.source.table)?;
+    let mut table = Table::read(&settings.source.table)?;
+    config.network.relabel(&mut table);
     let rows = table.part(settings.source.split)?;
     let rows: Vec<_> = spread(rows.len(), settings.samples.max(1))
         .into_iter()
@@ -242,31 +245,8 @@ fn reference(
     let forward = |images| network.forward(images);
     let logits = predict::logits(forward, &tiles, &all, &config.preprocessing, means, |_| {})?;
     Ok(Reference {
-        input: input(&tiles, card)?,
+        input: labelled::prepared(card, tiles.files().iter().map(PathBuf::as_path))?,
         logits,
         samples,
     })
-}
-
-/// The tiles as the runtime will prepare them, by what the card says.
-fn input(tiles: &Tiles, card: &ModelCard) -> Result<ReferenceInput, TrainError> {
-    let mut preprocessor = Preprocessor::new(&card.input, &card.preprocessing);
-    let size = preprocessor.output_len();
-    let images = tiles.files().iter().map(|file| load_image(file));
-    match card.input.element {
-        ElementType::U8 => {
-            let mut levels = vec![0; tiles.len() * size];
-            for (image, levels) in images.zip(levels.chunks_exact_mut(size)) {
-                preprocessor.prepare_u8(image.map_err(DataError::Tile)?.view(), levels)?;
-            }
-            Ok(ReferenceInput::U8(levels))
-        }
-        ElementType::F32 => {
-            let mut values = vec![0.0; tiles.len() * size];
-            for (image, values) in images.zip(values.chunks_exact_mut(size)) {
-                preprocessor.prepare_f32(image.map_err(DataError::Tile)?.view(), values)?;
-            }
-            Ok(ReferenceInput::F32(values))
-        }
-    }
 }

@@ -17,8 +17,9 @@ use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::data::tiles::{TileForm, Tiles};
 use millsight_trainer::downstream;
 use millsight_trainer::machine::Machine;
+use millsight_trainer::model::convolution::initial;
 use millsight_trainer::model::network::Network;
-use millsight_trainer::model::yolo_cls::{YoloCls, initial};
+use millsight_trainer::model::yolo_cls::YoloCls;
 use millsight_trainer::model::{parameters, pixels};
 use millsight_trainer::optimise::adamw::Decays;
 use millsight_trainer::run::config::{InitialWeights, Method, ProbeConfig, RunConfig};
@@ -140,7 +141,7 @@ fn a_step_gathers_the_mean_over_its_shards_and_no_more() {
         &config.preprocessing,
         &device,
     );
-    let weights = initial::yolo_cls(spec, config.seed).unwrap();
+    let weights = initial(spec.parameters(), config.seed).unwrap();
     let network = YoloCls::from_weights(spec, &weights, &device).unwrap();
     let (_, statistics) = network.forward_training(images);
     let mean = parameters::to_vec(statistics[0].mean.clone(), "the mean").unwrap();

@@ -30,18 +30,18 @@ pub struct Asked<'a> {
 
 impl Asked<'_> {
     /// The configuration; `learnt` says which network learns what, from the
-    /// table and the weights that it begins with.
+    /// table, which it may relabel, and the weights that it begins with.
     pub fn config(
         self,
-        learnt: impl FnOnce(&Table, Option<&Backbone>) -> Result<(Network, Method)>,
+        learnt: impl FnOnce(&mut Table, Option<&Backbone>) -> Result<(Network, Method)>,
     ) -> Result<RunConfig> {
-        let table = Table::read(self.table).into_diagnostic()?;
+        let mut table = Table::read(self.table).into_diagnostic()?;
         let init = self
             .init
             .map(Backbone::open)
             .transpose()
             .into_diagnostic()?;
-        let (network, method) = learnt(&table, init.as_ref())?;
+        let (network, method) = learnt(&mut table, init.as_ref())?;
         let root = super::absolute_data_root(self.data_root, self.table)?;
         let colour = self.network.colour(&table);
         let form = TileForm::of(&network, colour);

@@ -6,8 +6,10 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::output;
 use millsight_trainer::data::table::{Split, Table};
+use millsight_trainer::evaluate::cascade::CascadeReport;
 use millsight_trainer::evaluate::operating_point::{self, OperatingReport};
 use millsight_trainer::evaluate::{Evaluation, Source, evaluate, misclassified};
+use millsight_trainer::model::network::Network;
 use millsight_trainer::run::config::Method;
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::trained::Trained;
@@ -65,6 +67,15 @@ pub struct EvaluateArgs {
     /// 0 and below 1.
     #[arg(long, value_name = "MISS_RATE", value_parser = miss_rate)]
     operating_point: Option<f64>,
+    /// Also put a screen before the network: the run of `train --arch screen`.
+    /// Its threshold is chosen by the validation part, and what the two come to
+    /// stands beside the network alone.
+    #[arg(long, value_name = "RUN")]
+    cascade: Option<PathBuf>,
+    /// Share of the defects that the screen may clear, above 0 and below 1.
+    #[arg(long, value_name = "RISK", value_parser = miss_rate, default_value_t = 0.001,
+          requires = "cascade")]
+    risk: f64,
     /// Print one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -159,8 +170,12 @@ impl EvaluateArgs {
         if let (Some(run), Some(operating)) = (&run, &operating) {
             operating.save(&run.operating_point()).into_diagnostic()?;
         }
+        let cascade = self.cascade(&trained, &evaluation)?;
         if self.json {
             let mut json = serde_json::to_value(&evaluation.report).into_diagnostic()?;
+            if let Some(cascade) = &cascade {
+                json["cascade"] = serde_json::to_value(cascade).into_diagnostic()?;
+            }
             if let Some(operating) = &operating {
                 json["operating"] = serde_json::to_value(operating).into_diagnostic()?;
             }
@@ -170,6 +185,9 @@ impl EvaluateArgs {
         let mut table = evaluation.report.table();
         if let Some(operating) = &operating {
             table = format!("{table}\n{}", operating.table());
+        }
+        if let Some(cascade) = &cascade {
+            table = format!("{table}\n{}", cascade.table());
         }
         output::write(|out| out.write_all(table.as_bytes()))?;
         Ok(())
@@ -198,8 +216,43 @@ impl EvaluateArgs {
         Ok(())
     }
 
+    /// The screen of `--cascade` before the network, on the tiles of
+    /// `evaluation`.
+    fn cascade(&self, trained: &Trained, evaluation: &Evaluation) -> Result<Option<CascadeReport>> {
+        let Some(run) = &self.cascade else {
+            return Ok(None);
+        };
+        let (run, _) = RunFolder::open(run).into_diagnostic()?;
+        let screen = Trained::load(&run.best()).into_diagnostic()?;
+        let Network::Screen(_) = &screen.config.network else {
+            miette::bail!(
+                "{} is no screen; --cascade takes a run of `train --arch screen`",
+                run.path().display()
+            );
+        };
+        // Both look at the tiles of the network's table.
+        let part = |split| {
+            let source = source(trained, &self.table, &self.data_root, split);
+            self.shown(&screen, source)
+        };
+        let (classes, screen_classes) = (&trained.config.classes, &screen.config.classes);
+        let point = OperatingReport::choose(&part(Split::Val)?, screen_classes, self.risk);
+        let point = point.into_diagnostic()?;
+        let screened = part(self.split)?;
+        CascadeReport::of(evaluation, classes, &screened, screen_classes, point)
+            .into_diagnostic()
+            .map(Some)
+    }
+
     fn part(&self, trained: &Trained, split: Split) -> Result<Evaluation> {
-        let source = source(trained, &self.table, &self.data_root, split);
+        self.shown(
+            trained,
+            source(trained, &self.table, &self.data_root, split),
+        )
+    }
+
+    /// Evaluates with a bar.
+    fn shown(&self, trained: &Trained, source: Source) -> Result<Evaluation> {
         let mut bar = indicatif::ProgressBar::hidden();
         let shown = std::cell::RefCell::new(&mut bar);
         let evaluation = evaluate(

@@ -6,7 +6,7 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::card::{InputSpec, Preprocessing};
 use millsight_export::graph::yolo_cls::STRIDE;
-use millsight_export::graph::{Pooling, VitSpec, YoloClsSpec};
+use millsight_export::graph::{Pooling, ScreenSpec, VitSpec, YoloClsSpec};
 use millsight_trainer::data::statistics;
 use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::data::tiles::{Colour, TileForm, Tiles};
@@ -22,6 +22,10 @@ pub enum Architecture {
     /// million parameters: to compare with. It begins with random weights, and
     /// its image size is a multiple of 32.
     YoloClsN,
+    /// A small convolutional network that tells only whether there is a defect,
+    /// on the tile as the camera gives it: to look at every tile, so that a
+    /// classifier need only look at the suspicious ones.
+    Screen,
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +57,14 @@ pub struct NetworkArgs {
     /// --init, else true].
     #[arg(long)]
     qkv_bias: Option<bool>,
+    /// Side of the first filters of a screen in pixels, and their stride
+    /// [default: 8].
+    #[arg(long, value_name = "PIXELS")]
+    stem: Option<usize>,
+    /// Channels of a screen after its first filters and after each convolution
+    /// that halves the image [default: 16,32,48,64].
+    #[arg(long, value_name = "CHANNELS", value_delimiter = ',')]
+    widths: Vec<usize>,
     /// Scale what each block adds, beginning with this factor.
     #[arg(long, value_name = "FACTOR")]
     layer_scale: Option<f32>,
@@ -79,6 +91,9 @@ enum Normalisation {
     Inception,
 }
 
+/// Side of a tile of the line in pixels.
+const TILE: usize = 512;
+
 /// Difference of mean or deviation, in units of 0..1, that a network notices:
 /// resizing alone changes them by less.
 const NOTICEABLE: f32 = 0.01;
@@ -99,6 +114,34 @@ impl NetworkArgs {
             image_width: side,
             classes,
         })
+    }
+
+    /// The screen that is asked for.
+    pub fn screen(&self) -> Result<ScreenSpec> {
+        let side = self.image_size.unwrap_or(TILE);
+        largest(side)?;
+        let spec = ScreenSpec {
+            image_height: side,
+            image_width: side,
+            stem: self.stem.unwrap_or(8),
+            widths: match self.widths[..] {
+                [] => vec![16, 32, 48, 64],
+                _ => self.widths.clone(),
+            },
+            classes: 2,
+        };
+        spec.check().into_diagnostic()?;
+        Ok(spec)
+    }
+
+    /// The first option that is given and means something to a screen alone.
+    pub fn of_screen_alone(&self) -> Option<&'static str> {
+        let options = [
+            ("--stem", self.stem.is_some()),
+            ("--widths", !self.widths.is_empty()),
+        ];
+        let given = options.into_iter().find(|(_, given)| *given);
+        given.map(|(option, _)| option)
     }
 
     /// The first option that is given and means something to a Vision

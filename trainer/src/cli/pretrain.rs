@@ -206,6 +206,9 @@ impl RunArgs {
             ),
             precision: training.precision,
         };
+        if let Some(option) = self.network.of_screen_alone() {
+            miette::bail!("{option} is for `train --arch screen`");
+        }
         let config = asked.config(|table, init| {
             let (classes, pooling) = (table.classes().len(), Some(Pooling::ClassToken));
             let network = self.network.vit(classes, pooling, init)?;

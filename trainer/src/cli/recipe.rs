@@ -125,9 +125,9 @@ pub struct RecipeArgs {
     pub seed: u64,
     /// Tiles that are computed at a time; the gradients of a batch accumulate
     /// over its shards. Small shards stay in the processor's cache, and shards
-    /// bound the memory of a GPU. The batch norms of yolo-cls-n work with the
-    /// mean and the variance of a shard [default: 4, of yolo-cls-n half the
-    /// batch, on GPUs the batch divided among them].
+    /// bound the memory of a GPU. Batch norms, of yolo-cls-n and the screen, work
+    /// with the mean and the variance of a shard [default: 4, with batch norms
+    /// half the batch, on GPUs the batch divided among them].
     #[arg(long, value_name = "TILES")]
     shard_size: Option<usize>,
     /// Number format in which the network learns, `f32` or on a GPU `bf16`. Weights
@@ -172,7 +172,7 @@ impl RecipeArgs {
     pub fn shard_size(&self, machine: &MachineArgs) -> usize {
         let best = match self.arch {
             Architecture::Vit => SHARD_SIZE,
-            Architecture::YoloClsN => self.batch_size.div_ceil(2).max(2),
+            Architecture::YoloClsN | Architecture::Screen => self.batch_size.div_ceil(2).max(2),
         };
         machine.shard_size(self.shard_size, best, self.batch_size)
     }

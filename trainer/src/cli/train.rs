@@ -148,6 +148,11 @@ impl TrainArgs {
                 return Err(TrainError::NeedsVit { option }).into_diagnostic();
             }
         }
+        if recipe.arch != Architecture::Screen
+            && let Some(option) = self.network.of_screen_alone()
+        {
+            miette::bail!("{option} is for --arch screen");
+        }
         let asked = Asked {
             table: path,
             data_root: &self.data_root,
@@ -170,6 +175,12 @@ impl TrainArgs {
                 );
             }
             if !has(NO_DEFECT) {
+                if recipe.arch == Architecture::Screen {
+                    miette::bail!(
+                        "{} has no class {NO_DEFECT}, from which a screen tells defects",
+                        table.path.display()
+                    );
+                }
                 eprintln!(
                     "there is no class {NO_DEFECT}: this network can be evaluated, \
                      but not exported for the line"
@@ -181,7 +192,9 @@ impl TrainArgs {
                     Network::Vit(self.network.vit(classes, recipe.pooling(), init)?)
                 }
                 Architecture::YoloClsN => Network::YoloCls(self.network.yolo_cls(classes)?),
+                Architecture::Screen => Network::Screen(self.network.screen()?),
             };
+            network.relabel(table);
             Ok((network, recipe.method(table)?))
         })?;
         downstream::check(&config).into_diagnostic()?;

@@ -14,10 +14,10 @@ use crate::data::batches::{Batch, View};
 use crate::evaluate::predict::{self, Means};
 use crate::machine::Machine;
 use crate::model::classifier::Classifier;
+use crate::model::convolution::Statistics;
 use crate::model::drop_path::DropPath;
 use crate::model::network::Network;
-use crate::model::yolo_cls::layers::Statistics;
-use crate::model::{initial, parameters, pixels, yolo_cls};
+use crate::model::{convolution, initial, parameters, pixels};
 use crate::optimise::adamw::AdamW;
 use crate::optimise::gradients;
 use crate::optimise::workers::Workers;
@@ -38,7 +38,8 @@ pub(super) fn train(
     let checkpoint = Checkpoint::load(&run.last())?;
     let weights = match &config.network {
         Network::Vit(spec) => initial_weights(spec, config, checkpoint.is_some(), observe)?,
-        Network::YoloCls(spec) => yolo_cls::initial::yolo_cls(spec, config.seed)?,
+        Network::YoloCls(spec) => convolution::initial(spec.parameters(), config.seed)?,
+        Network::Screen(spec) => convolution::initial(spec.parameters(), config.seed)?,
     };
     let mut method = Finetune::new(config, recipe, machine, &tiles, &weights)?;
     let train = &tiles.train;
@@ -128,7 +129,7 @@ impl<'a> Finetune<'a> {
             optimiser: AdamW::new(config.optimiser, &network, &device),
             drop_path: match &config.network {
                 Network::Vit(spec) => DropPath::new(recipe.drop_path, spec.depth),
-                Network::YoloCls(_) => None,
+                Network::YoloCls(_) | Network::Screen(_) => None,
             },
             network,
             device,

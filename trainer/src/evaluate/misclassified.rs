@@ -119,6 +119,7 @@ mod tests {
         let confusion = Confusion::of(2, &labels, &predicted);
         Evaluation {
             names: names.collect(),
+            kinds: labels.iter().map(|&label| classes[label].clone()).collect(),
             labels,
             predicted,
             logits,

@@ -146,10 +146,18 @@ impl OperatingReport {
         };
         // Of each true class how many tiles have each verdict.
         let mut counts = vec![vec![0u64; classes.len()]; classes.len()];
+        // Of each kind of defect of a screen how many tiles are missed, and all.
+        let mut kinds: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
         let tiles = evaluation.logits.chunks_exact(classes.len());
-        for (logits, &label) in tiles.zip(&evaluation.labels) {
+        let truth = evaluation.labels.iter().zip(&evaluation.kinds);
+        for (logits, (&label, kind)) in tiles.zip(truth) {
             let verdict = rule.judge(&mut logits.to_vec());
             counts[label][verdict.class] += 1;
+            if *kind != classes[label] {
+                let [missed, all] = kinds.entry(kind).or_default();
+                *missed += u64::from(verdict.class == rule.no_defect());
+                *all += 1;
+            }
         }
         let clean = &counts[rule.no_defect()];
         let all_clean = clean.iter().sum();
@@ -166,6 +174,10 @@ impl OperatingReport {
             classes: defects
                 .filter(|(class, _)| *class != rule.no_defect())
                 .map(figures)
+                .collect(),
+            kinds: kinds
+                .into_iter()
+                .map(|(kind, [missed, all])| (kind.to_owned(), bounds::exact(missed, all)))
                 .collect(),
             false_alarms: bounds::exact(all_clean - clean[rule.no_defect()], all_clean),
         };

@@ -1,15 +1,16 @@
-//! A classifier of either architecture.
+//! A classifier of any architecture.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use millsight_export::weights::NamedArrays;
 
 use super::ModelError;
+use super::convolution::{Statistics, momentum};
 use super::drop_path::Factors;
 use super::network::Network;
+use super::screen::Screen;
 use super::vit::Vit;
-use super::yolo_cls::layers::Statistics;
-use super::yolo_cls::{self, YoloCls};
+use super::yolo_cls::YoloCls;
 
 /// A classifier; its parameters are named as those of the network in it.
 #[derive(Module, Debug)]
@@ -22,6 +23,8 @@ pub enum Classifier {
     Vit(Vit),
     /// A convolutional network.
     YoloCls(YoloCls),
+    /// A small convolutional network.
+    Screen(Screen),
 }
 
 impl Classifier {
@@ -38,6 +41,7 @@ impl Classifier {
         Ok(match network {
             Network::Vit(spec) => Self::Vit(Vit::from_weights(spec, weights, device)?),
             Network::YoloCls(spec) => Self::YoloCls(YoloCls::from_weights(spec, weights, device)?),
+            Network::Screen(spec) => Self::Screen(Screen::from_weights(spec, weights, device)?),
         })
     }
 
@@ -46,6 +50,7 @@ impl Classifier {
         match self {
             Self::Vit(network) => network.forward(images),
             Self::YoloCls(network) => network.forward(images),
+            Self::Screen(network) => network.forward(images),
         }
     }
 
@@ -60,6 +65,7 @@ impl Classifier {
         match self {
             Self::Vit(network) => (network.forward_dropping(images, factors), Vec::new()),
             Self::YoloCls(network) => network.forward_training(images),
+            Self::Screen(network) => network.forward_training(images),
         }
     }
 
@@ -72,7 +78,11 @@ impl Classifier {
             Self::Vit(network) => Self::Vit(network),
             Self::YoloCls(network) => {
                 let statistics = Statistics::of_batch(shards);
-                Self::YoloCls(network.gather(statistics, yolo_cls::momentum(step)))
+                Self::YoloCls(network.gather(statistics, momentum(step)))
+            }
+            Self::Screen(network) => {
+                let statistics = Statistics::of_batch(shards);
+                Self::Screen(network.gather(statistics, momentum(step)))
             }
         }
     }

@@ -1,9 +1,12 @@
 //! Which network a run trains.
 
-use millsight_export::graph::{VitSpec, YoloClsSpec};
+use millsight_export::card::NO_DEFECT;
+use millsight_export::graph::{ScreenSpec, VitSpec, YoloClsSpec};
+use millsight_export::labelled::DEFECT;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
+use crate::data::table::Table;
 
 /// A network with its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +18,9 @@ pub enum Network {
     /// A convolutional network in the manner of YOLOv8-cls, size n.
     #[serde(rename = "yolo-cls-n")]
     YoloCls(YoloClsSpec),
+    /// A small convolutional network that tells only whether there is a defect.
+    #[serde(rename = "screen")]
+    Screen(ScreenSpec),
 }
 
 impl Network {
@@ -23,6 +29,7 @@ impl Network {
         match self {
             Self::Vit(_) => "vit",
             Self::YoloCls(_) => "yolo-cls-n",
+            Self::Screen(_) => "screen",
         }
     }
 
@@ -31,6 +38,7 @@ impl Network {
         match self {
             Self::Vit(spec) => [spec.image_height, spec.image_width],
             Self::YoloCls(spec) => [spec.image_height, spec.image_width],
+            Self::Screen(spec) => [spec.image_height, spec.image_width],
         }
     }
 
@@ -39,6 +47,22 @@ impl Network {
         match self {
             Self::Vit(spec) => spec.parameters(),
             Self::YoloCls(spec) => spec.learnt(),
+            Self::Screen(spec) => spec.learnt(),
+        }
+    }
+
+    /// Whether it has batch norms, which need more than one tile at a time.
+    pub fn has_batch_norms(&self) -> bool {
+        !matches!(self, Self::Vit(_))
+    }
+
+    /// Names the tiles of a table as the network tells them apart: a screen
+    /// knows one kind of defect.
+    pub fn relabel(&self, table: &mut Table) {
+        if let Self::Screen(_) = self {
+            for row in table.rows.iter_mut().filter(|row| row.label != NO_DEFECT) {
+                row.label = DEFECT.to_owned();
+            }
         }
     }
 
@@ -49,7 +73,7 @@ impl Network {
     pub fn vit(&self, option: &'static str) -> Result<&VitSpec, TrainError> {
         match self {
             Self::Vit(spec) => Ok(spec),
-            Self::YoloCls(_) => Err(TrainError::NeedsVit { option }),
+            Self::YoloCls(_) | Self::Screen(_) => Err(TrainError::NeedsVit { option }),
         }
     }
 }
@@ -71,6 +95,13 @@ mod tests {
         for network in [
             Network::Vit(Preset::Tiny.spec(5)),
             Network::YoloCls(sizes.clone()),
+            Network::Screen(ScreenSpec {
+                image_height: 512,
+                image_width: 512,
+                stem: 8,
+                widths: vec![16, 32],
+                classes: 2,
+            }),
         ] {
             let json = serde_json::to_value(&network).unwrap();
             assert_eq!(json["architecture"], network.architecture());

@@ -2,7 +2,6 @@
 //! parameter names of Ultralytics; [`millsight_export::graph::yolo_cls`] has its
 //! plan.
 
-pub mod initial;
 pub mod layers;
 
 use burn::module::Module;
@@ -11,21 +10,10 @@ use millsight_export::graph::YoloClsSpec;
 use millsight_export::graph::yolo_cls::{BODY_CHANNELS, HEAD_CHANNELS, STAGES, Stage as Plan};
 use millsight_export::weights::NamedArrays;
 
+use super::convolution::{Convolution, Norming, Statistics};
 use super::layers::Linear;
 use super::{ModelError, parameters};
-use layers::{C2f, Convolution, Norming, Statistics};
-
-/// Share of a batch in the gathered statistics, as in Ultralytics' models.
-const MOMENTUM: f64 = 0.03;
-
-/// Share of the batch of a step, counted from 0, in the gathered statistics.
-///
-/// It makes them the mean over all steps at first, so that what they were before
-/// the first weighs nothing: over so many layers, a variance of 1 that has not
-/// quite faded spoils the network of a run of a hundred steps.
-pub fn momentum(step: usize) -> f64 {
-    MOMENTUM.max(1.0 / (step + 1) as f64)
-}
+use layers::{C2f, activated};
 
 /// The network; the fields are named as Ultralytics' parameters.
 #[derive(Module, Debug)]
@@ -114,10 +102,10 @@ impl YoloCls {
         let mut x = images;
         for stage in &self.model {
             x = match stage {
-                Stage::Halving(convolution) => convolution.forward(x, norming),
+                Stage::Halving(convolution) => activated(convolution, x, norming),
                 Stage::C2f(block) => block.forward(x, norming),
                 Stage::Classify(head) => {
-                    let features = head.conv.forward(x, norming);
+                    let features = activated(&head.conv, x, norming);
                     let [n, channels, _, _] = features.dims();
                     let pooled = features.mean_dim(3).mean_dim(2).reshape([n, channels]);
                     return head.linear.forward(pooled);

@@ -215,11 +215,11 @@ impl RunConfig {
         if self.initial_weights.is_some() {
             self.network.vit("--init")?;
         }
-        if let Network::YoloCls(_) = self.network {
+        if self.network.has_batch_norms() {
             if self.precision != Precision::F32 {
                 return Err(TrainError::Setting {
                     name: "--precision",
-                    range: "f32 with yolo-cls-n, whose batch norms gather their statistics in it",
+                    range: "f32 with batch norms, which gather their statistics in it",
                     got: "bf16".into(),
                 });
             }

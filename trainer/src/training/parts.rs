@@ -26,7 +26,8 @@ pub fn chosen(
     cache_bytes: usize,
     choose: impl FnOnce(Vec<Row>) -> Vec<Row>,
 ) -> Result<(Tiles, Tiles), TrainError> {
-    let table = Table::read(&config.table)?;
+    let mut table = Table::read(&config.table)?;
+    config.network.relabel(&mut table);
     if table.sha256 != config.table_sha256 {
         return Err(TrainError::FileChanged {
             path: config.table.clone(),

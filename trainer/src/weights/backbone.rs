@@ -206,11 +206,11 @@ impl Stated {
                 preprocessing: config.preprocessing,
                 classes: config.classes,
             }),
-            Network::YoloCls(_) => Err(
-                "it is of a run with --arch yolo-cls-n, a convolutional network; only the \
-                 weights of a Vision Transformer can be taken"
-                    .to_owned(),
-            ),
+            other => Err(format!(
+                "it is of a run with --arch {}, a convolutional network; only the weights of a \
+                 Vision Transformer can be taken",
+                other.architecture()
+            )),
         }
     }
 }

@@ -92,7 +92,7 @@ pub fn recipe(config: &mut RunConfig) -> &mut FinetuneConfig {
 pub fn vit(config: &mut RunConfig) -> &mut VitSpec {
     match &mut config.network {
         Network::Vit(spec) => spec,
-        Network::YoloCls(_) => panic!("not a Vision Transformer"),
+        _ => panic!("not a Vision Transformer"),
     }
 }
 

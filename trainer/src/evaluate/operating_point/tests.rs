@@ -18,6 +18,10 @@ fn evaluation(split: &str, tiles: &[(usize, [f32; 3])]) -> Evaluation {
     let confusion = Confusion::of(3, &labels, &predicted);
     Evaluation {
         names: labels.iter().map(|_| String::new()).collect(),
+        kinds: labels
+            .iter()
+            .map(|&label| classes()[label].clone())
+            .collect(),
         labels,
         predicted,
         logits,
@@ -139,6 +143,24 @@ fn too_few_tiles_never_make_a_threshold_above_one_half() {
     assert_eq!(report.thresholds.get("cracks"), None);
     let missed = report.operating_point.parts["val"].classes["cracks"].missed;
     assert_eq!(missed.count, 0);
+}
+
+/// A screen tells cracks and overfill from no defect, but not from each other.
+#[test]
+fn of_a_screen_the_kinds_of_defects_are_counted() {
+    let mut screened = evaluation("val", &tiles());
+    for (tile, kind) in screened.kinds.iter_mut().enumerate().take(400) {
+        *kind = if tile % 4 == 0 { "rust" } else { "pits" }.to_owned();
+    }
+    let report = OperatingReport::choose(&screened, &classes(), 0.03).unwrap();
+    let figures = &report.operating_point.parts["val"];
+    let missed = figures.classes["cracks"].missed;
+    let kinds = &figures.kinds;
+    assert_eq!((kinds["rust"].of, kinds["pits"].of), (100, 300));
+    // Those that look clean are every hundredth.
+    assert_eq!(kinds["rust"].count, 4);
+    assert_eq!(kinds["rust"].count + kinds["pits"].count, missed.count);
+    assert!(report.table().contains("  rust"), "{}", report.table());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use burn::tensor::TensorData;
 
 use super::*;
+use crate::model::convolution::{initial, momentum};
 use crate::model::parameters::{read, shapes, to_vec};
 
 const SPEC: YoloClsSpec = YoloClsSpec {
@@ -22,7 +23,7 @@ fn images(n: usize, [height, width]: [usize; 2], device: &Device) -> Tensor<4> {
 
 #[test]
 fn weights_come_back_under_the_names_of_the_graph() {
-    let weights = initial::yolo_cls(&SPEC, 1).unwrap();
+    let weights = initial(SPEC.parameters(), 1).unwrap();
     for device in [Device::flex(), Device::flex().autodiff()] {
         let network = YoloCls::from_weights(&SPEC, &weights, &device).unwrap();
         assert_eq!(read(&network).unwrap(), weights);
@@ -32,7 +33,7 @@ fn weights_come_back_under_the_names_of_the_graph() {
 #[test]
 fn gathered_statistics_become_those_of_the_batch() {
     let device = Device::flex().autodiff();
-    let weights = initial::yolo_cls(&SPEC, 1).unwrap();
+    let weights = initial(SPEC.parameters(), 1).unwrap();
     let mut network = YoloCls::from_weights(&SPEC, &weights, &device).unwrap();
     let images = images(8, [128, 128], &device);
     let (logits, statistics) = network.forward_training(images.clone());
@@ -58,7 +59,7 @@ fn gathered_statistics_become_those_of_the_batch() {
 #[test]
 fn every_parameter_but_the_statistics_has_a_gradient() {
     let device = Device::flex().autodiff();
-    let weights = initial::yolo_cls(&SPEC, 1).unwrap();
+    let weights = initial(SPEC.parameters(), 1).unwrap();
     let network = YoloCls::from_weights(&SPEC, &weights, &device).unwrap();
     let workers = crate::optimise::workers::Workers::new(1).unwrap();
     let loss = |network: &YoloCls, _: usize, _: &Device| {
@@ -100,7 +101,7 @@ fn a_batch_has_the_mean_of_its_shards_by_their_images() {
 #[test]
 fn one_image_is_normed_with_what_was_gathered() {
     let device = Device::flex().autodiff();
-    let weights = initial::yolo_cls(&SPEC, 1).unwrap();
+    let weights = initial(SPEC.parameters(), 1).unwrap();
     let network = YoloCls::from_weights(&SPEC, &weights, &device).unwrap();
     let image = images(1, [32, 64], &device);
     let (logits, statistics) = network.forward_training(image.clone());

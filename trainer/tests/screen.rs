@@ -1,0 +1,145 @@
+//! A screen from a folder of tiles to the model file, and before a classifier.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod tiles;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use millsight_export::card::ElementType;
+use millsight_export::model_file::ModelFile;
+use serde_json::Value;
+
+fn program(arguments: &[&str], more: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_millsight-train"))
+        .args(arguments)
+        .args(more.split_whitespace())
+        .output()
+        .unwrap()
+}
+
+/// Runs the program, which must succeed, and reads its line of JSON.
+fn json(arguments: &[&str], more: &str) -> Value {
+    let output = program(arguments, &format!("{more} --json"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// What a program that fails says; it must end with code 1.
+fn complaint(arguments: &[&str], more: &str) -> String {
+    let output = program(arguments, more);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+const SCREEN: &str = "--arch screen --image-size 32 --stem 4 --widths 8,16 --epochs 12 \
+                      --batch-size 16 --learning-rate 1e-2 --seed 3";
+
+#[test]
+fn a_screen_tells_defects_from_none_and_stands_before_a_classifier() {
+    let data = tiles::folder(&[("no_defect", 60), ("cracks", 30), ("overfill", 30)], 32);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let (screen, vit) = (out.path().join("screen"), out.path().join("vit"));
+    let table = data.path().join("split.csv");
+
+    let train = ["train", text(&table), "--out", text(&screen)];
+    let trained = json(&train, SCREEN);
+    assert_eq!(trained["epochs"], 12);
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(screen.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["network"]["architecture"], "screen");
+    assert_eq!(
+        config["classes"],
+        serde_json::json!(["no_defect", "defect"])
+    );
+    let resumed = json(&["train", "--resume", text(&screen)], "");
+    assert_eq!(resumed["best"], trained["best"]);
+
+    let evaluate = ["evaluate", "--run", text(&screen)];
+    let report = json(&evaluate, "--operating-point 0.5");
+    assert!(
+        report["balanced_accuracy"].as_f64().unwrap() > 0.8,
+        "{report}"
+    );
+    let parts = &report["operating"]["operating_point"]["parts"];
+    for kind in ["cracks", "overfill"] {
+        assert!(
+            parts["val"]["kinds"][kind]["of"].as_u64() > Some(3),
+            "{parts}"
+        );
+    }
+
+    let model = out.path().join("screen.onnx");
+    let export = ["export", "--run", text(&screen), "--out", text(&model)];
+    let exported = json(&export, "--engine embedded");
+    assert!(exported["parity"]["max_abs"].as_f64().unwrap() < 1e-3);
+    let card = ModelFile::load(&model, None).unwrap().card;
+    assert_eq!(card.architecture, "screen");
+    assert_eq!(card.classes, ["no_defect", "defect"]);
+    assert_eq!(
+        (card.input.channels, card.input.element),
+        (1, ElementType::U8)
+    );
+    assert!(card.provenance.operating_point.is_some());
+
+    let train = ["train", text(&table), "--out", text(&vit)];
+    let small = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --epochs 8 \
+                 --learning-rate 1e-3";
+    json(&train, small);
+    let cascade = ["evaluate", "--run", text(&vit), "--cascade", text(&screen)];
+    let report = json(&cascade, "--risk 0.5");
+    let cascade_report = &report["cascade"];
+    assert_eq!(cascade_report["alone"]["tiles"], report["tiles"]);
+    assert_eq!(cascade_report["passed_on"]["of"], report["tiles"]);
+    let passed = cascade_report["passed_on"]["count"].as_u64().unwrap();
+    assert!(
+        passed < report["tiles"].as_u64().unwrap(),
+        "{cascade_report}"
+    );
+    for class in ["cracks", "overfill"] {
+        assert!(cascade_report["cleared"][class]["of"].as_u64() > Some(0));
+    }
+
+    let said = complaint(
+        &["evaluate", "--run", text(&vit), "--cascade", text(&vit)],
+        "",
+    );
+    assert!(said.contains("is no screen"), "{said}");
+}
+
+#[test]
+fn what_a_screen_cannot_be_is_refused() {
+    let defects = [("cracks", 20), ("overfill", 20)];
+    let [all, dirty] =
+        [&[("no_defect", 20), defects[0]], &defects].map(|classes| tiles::folder(&classes[..], 32));
+    let out = tempfile::tempdir().unwrap();
+    let run = out.path().join("run");
+    let fails = |data: &tempfile::TempDir, more: &str, message: &str| {
+        tiles::split(data.path());
+        let table = data.path().join("split.csv");
+        let said = complaint(&["train", text(&table), "--out", text(&run)], more);
+        // The message is wrapped for the terminal.
+        let said: Vec<&str> = said
+            .split_whitespace()
+            .filter(|word| *word != "│")
+            .collect();
+        let said = said.join(" ");
+        assert!(said.contains(message), "{said}");
+        assert!(!run.exists());
+    };
+    fails(&dirty, SCREEN, "has no class no_defect");
+    fails(&all, &format!("{SCREEN} --patch 8"), "--patch");
+    fails(&all, "--stem 8", "--stem is for --arch screen");
+    fails(
+        &all,
+        "--arch screen --image-size 48 --stem 8 --widths 8,8,8",
+        "`image_height` 48",
+    );
+}
