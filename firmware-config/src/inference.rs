@@ -30,6 +30,22 @@ pub struct Model {
     pub sidecar: Option<PathBuf>,
 }
 
+/// A small network that looks at every tile first, so that the classifier need
+/// only look at those that it does not clear.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Screen {
+    /// ONNX file of the screen. A relative path starts at the station file's
+    /// folder.
+    #[schemars(length(min = 1))]
+    pub file: PathBuf,
+    /// Model card in TOML for an ONNX file that carries none. A relative path
+    /// starts at the station file's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub sidecar: Option<PathBuf>,
+}
+
 /// What runs the model, and on which device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -52,7 +52,9 @@ pub use camera::{
     MAXIMUM_PIXELS_PER_LINE, MINIMUM_LINE_RATE_HZ, MINIMUM_LINES_PER_METRE, MINIMUM_MM_PER_PIXEL,
     Optics, PixelFormat, ScanDirection, TILE_SIZE, Trigger,
 };
-pub use inference::{ASSUMED_WORKERS, Engine, EngineChoice, MAXIMUM_WORKERS, Model, Provider};
+pub use inference::{
+    ASSUMED_WORKERS, Engine, EngineChoice, MAXIMUM_WORKERS, Model, Provider, Screen,
+};
 pub use material::{MAXIMUM_SPEED_M_PER_S, Material, MaterialDetection, MaterialKind, Speed};
 pub use problem::{Problem, StationError};
 pub use ready::READY_STATIONS;

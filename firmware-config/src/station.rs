@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::camera::{Camera, Optics};
 use crate::document::Document;
-use crate::inference::{Engine, Model};
+use crate::inference::{Engine, Model, Screen};
 use crate::material::{Material, MaterialDetection};
 use crate::problem::{Problem, StationError};
 use crate::retention::{Deadlines, Recording};
@@ -50,6 +50,10 @@ pub struct Station {
     /// The classifier's files.
     #[serde(default)]
     pub model: Model,
+    /// The screen that looks at every tile first; without it the classifier
+    /// does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub screen: Option<Screen>,
     /// Least probability, 0 to 1, at which a defect class is flagged, by class
     /// name; it goes before the threshold in the model's card.
     #[serde(default)]
@@ -148,6 +152,10 @@ impl Station {
         );
         paths.extend(self.model.file.as_mut());
         paths.extend(self.model.sidecar.as_mut());
+        if let Some(screen) = &mut self.screen {
+            paths.push(&mut screen.file);
+            paths.extend(screen.sidecar.as_mut());
+        }
         paths.extend(self.engine.library.as_mut());
         for path in paths {
             *path = folder.join(&path);

@@ -9,7 +9,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme, Severity};
 use millsight_firmware_config::{
     Camera, Deadlines, Engine, EngineChoice, FlatField, KeepImages, Material, MaterialDetection,
     MaterialKind, Model, Optics, Pace, PixelFormat, Provider, READY_STATIONS, Recording,
-    ScanDirection, Source, Speed, Station, Trigger,
+    ScanDirection, Screen, Source, Speed, Station, Trigger,
 };
 use proptest::collection::btree_map;
 use proptest::option;
@@ -94,6 +94,7 @@ prop_compose! {
     fn equipment()(
         flat_field in option::of(path()),
         model in option::of((path(), option::of(path()))),
+        screen in option::of((path(), option::of(path()))),
         thresholds in btree_map("[a-z_ .\"ß]{1,12}", 0.0..=1.0f32, 0..5),
         engine in engine(),
         detection in (any::<bool>(), any::<u8>(), 0.0..=1.0f32),
@@ -109,6 +110,7 @@ prop_compose! {
         (
             flat_field.map(|file| FlatField { file }),
             model,
+            screen.map(|(file, sidecar)| Screen { file, sidecar }),
             thresholds,
             engine,
             MaterialDetection { enabled, minimum_level, minimum_share },
@@ -121,6 +123,7 @@ prop_compose! {
 type Equipment = (
     Option<FlatField>,
     Model,
+    Option<Screen>,
     BTreeMap<String, f32>,
     Engine,
     MaterialDetection,
@@ -140,7 +143,8 @@ prop_compose! {
         patience in 1.0..3.0f64,
         queue_rows in 2usize..=248,
     ) -> Station {
-        let (flat_field, model, thresholds, engine, material_detection, recording) = equipment;
+        let (flat_field, model, screen, thresholds, engine, material_detection, recording) =
+            equipment;
         let mut station = Station {
             name,
             description,
@@ -151,6 +155,7 @@ prop_compose! {
             flat_field,
             material_detection,
             model,
+            screen,
             thresholds,
             engine,
             recording,

@@ -1,25 +1,22 @@
-//! Rows of tiles go through the network.
+//! Rows of tiles go through the networks: the screen, where there is one, looks
+//! at every tile with material, the classifier at those that it does not clear.
 
 mod cost;
 mod input;
+mod network;
 mod settled;
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use millsight_export::card::ModelCard;
-use millsight_export::engine::{Engine, EngineError};
-use millsight_export::panics;
+use millsight_export::engine::EngineError;
 use millsight_export::preprocess::{PreprocessError, ViewError};
 use millsight_firmware_config::{MaterialDetection, TILE_SIZE};
 
 use crate::assemble::Row;
-use crate::decide::{self, Decider};
 use crate::ledger::{TileState, UnjudgedReason};
-use cost::Cost;
-use input::Input;
 
+pub use network::Network;
 pub use settled::{SettledRow, SettledTile};
 
 /// Why tiles could not be judged.
@@ -53,18 +50,13 @@ pub enum ClassifyError {
     Prepare(#[from] PreprocessError),
 }
 
-/// One worker: an engine with everything that it needs to judge rows.
+/// One worker: networks with everything that is needed to judge rows.
 pub struct Classifier {
-    engine: Box<dyn Engine>,
-    input: Input,
-    decider: Decider,
+    network: Network,
+    screen: Option<Network>,
     detection: MaterialDetection,
-    /// Tiles that go through the network at once.
-    batch: usize,
-    scores: Vec<f32>,
     /// Rows that were taken and not yet handed on, in their order.
     in_hand: VecDeque<InHand>,
-    cost: Cost,
 }
 
 /// A row with tiles of which nothing is known yet.
@@ -82,24 +74,13 @@ struct Place {
 }
 
 impl Classifier {
-    /// A worker that gives `batch` tiles (at least one) to its engine at once.
-    pub fn new(
-        engine: Box<dyn Engine>,
-        card: &ModelCard,
-        decider: Decider,
-        detection: MaterialDetection,
-        batch: usize,
-    ) -> Self {
-        let batch = batch.max(1);
+    /// A worker with a classifier, and with a screen that looks first.
+    pub fn new(network: Network, screen: Option<Network>, detection: MaterialDetection) -> Self {
         Self {
-            engine,
-            input: Input::new(card, batch),
-            decider,
+            network,
+            screen,
             detection,
-            batch,
-            scores: Vec::new(),
             in_hand: VecDeque::new(),
-            cost: Cost::default(),
         }
     }
 
@@ -107,10 +88,12 @@ impl Classifier {
     /// engine takes at once. Each row is handed on as soon as all of its tiles
     /// have their states.
     ///
-    /// Tiles without material are background. The others go through the
-    /// network, but for those of which the verdict would come later than
-    /// `deadline` after the row's last line. A failure of the engine, a panic
-    /// included, leaves the tiles unjudged that it was given at that time.
+    /// Tiles without material are background. The others go through the screen,
+    /// which clears those in which it finds nothing, and what is left through
+    /// the classifier, but for those of which the verdict would come later than
+    /// `deadline` after the row's last line. A failure of the classifier's
+    /// engine, a panic included, leaves the tiles unjudged that it was given at
+    /// that time; what a screen fails at, the classifier sees.
     pub fn classify(
         &mut self,
         row: Row,
@@ -118,7 +101,8 @@ impl Classifier {
         more: &mut dyn FnMut() -> Option<Row>,
         hand_on: &mut dyn FnMut(SettledRow),
     ) {
-        let mut places = Vec::with_capacity(self.batch);
+        let batch = self.network.batch();
+        let mut places = Vec::with_capacity(batch);
         let mut taken = 0;
         let mut handed_on = 0;
         let mut next = Some(row);
@@ -126,13 +110,13 @@ impl Classifier {
             self.take(row, taken, deadline, &mut places);
             taken += 1;
             handed_on += self.hand_on(hand_on);
-            next = if places.len() < self.batch && self.has_time_for_more(places.len(), deadline) {
+            next = if places.len() < batch && self.has_time_for_more(places.len(), deadline) {
                 more()
             } else {
                 None
             };
         }
-        for places in places.chunks(self.batch) {
+        for places in places.chunks(batch) {
             self.judge(places, handed_on);
             handed_on += self.hand_on(hand_on);
         }
@@ -180,18 +164,15 @@ impl Classifier {
                 });
             }
         }
-        *open_tiles = places.len() - before;
-        let cost = self.cost.of(places.len(), self.batch);
-        let late = deadline.is_some_and(|deadline| row.row.completed.elapsed() + cost > deadline);
-        if *open_tiles > 0 && late {
-            for place in places.drain(before..) {
-                row.states[place.column] = TileState::Unjudged(UnjudgedReason::Deadline);
-            }
-            *open_tiles = 0;
-            self.cost.fade();
+        if let Some(screen) = &mut self.screen {
+            leave_late(row, deadline, places, before, screen, places.len() - before);
+            clear(row, places, before, screen);
         }
+        let all = places.len();
+        leave_late(row, deadline, places, before, &mut self.network, all);
+        *open_tiles = places.len() - before;
         if *open_tiles > 0 {
-            row.probabilities = vec![0.0; columns * self.decider.classes().len()];
+            row.probabilities = vec![0.0; columns * self.network.classes()];
         }
     }
 
@@ -203,7 +184,7 @@ impl Classifier {
             return true;
         };
         let row = &oldest.row.row;
-        let cost = self.cost.of(tiles + row.columns(), self.batch);
+        let cost = self.network.cost(tiles + row.columns());
         row.completed.elapsed() + cost <= deadline / 2
     }
 
@@ -225,66 +206,91 @@ impl Classifier {
     /// Runs tiles that the engine takes at once. `first` is the number of the
     /// first row in hand.
     fn judge(&mut self, places: &[Place], first: usize) {
-        let begun = Instant::now();
-        let run = catch_unwind(AssertUnwindSafe(|| self.run(places, first)))
-            .unwrap_or_else(|panic| Err(ClassifyError::Panic(panics::message(&*panic))));
-        let classes = self.decider.classes().len();
-        let mut problem = match run {
-            Ok(()) => {
-                self.cost.note(begun.elapsed(), places.len());
-                None
-            }
-            Err(error) => {
-                self.scores.clear();
-                Some(error)
-            }
-        };
-        let mut scores = self.scores.chunks_exact_mut(classes);
-        for place in places {
+        let in_hand = &self.in_hand;
+        let tiles = places
+            .iter()
+            .map(|place| (&in_hand[place.row - first].row.row, place.column));
+        let mut problem = self.network.look(tiles).err();
+        let classes = self.network.classes();
+        for (number, place) in places.iter().enumerate() {
             let Some(InHand { row, open_tiles }) = self.in_hand.get_mut(place.row - first) else {
                 continue;
             };
             *open_tiles -= 1;
-            row.states[place.column] = match scores.next() {
-                Some(scores) if decide::are_finite(scores) => {
-                    let verdict = self.decider.decide(scores);
-                    row.probabilities[place.column * classes..][..classes].copy_from_slice(scores);
+            row.states[place.column] = match self.network.verdict(number) {
+                Some((verdict, probabilities)) => {
+                    row.probabilities[place.column * classes..][..classes]
+                        .copy_from_slice(probabilities);
                     row.verdicts[place.column] = Some(verdict);
                     TileState::Judged {
                         flagged: verdict.flagged.then_some(verdict.class),
                     }
                 }
-                Some(_) => {
-                    problem.get_or_insert(ClassifyError::NotFinite);
+                None => {
+                    if !self.network.has_failed() {
+                        problem.get_or_insert(ClassifyError::NotFinite);
+                    }
                     TileState::Unjudged(UnjudgedReason::EngineError)
                 }
-                None => TileState::Unjudged(UnjudgedReason::EngineError),
             };
             row.problems.extend(problem.take());
         }
     }
+}
 
-    /// Prepares tiles and runs them, so that `scores` holds what the network
-    /// says of them.
-    fn run(&mut self, places: &[Place], first: usize) -> Result<(), ClassifyError> {
-        for (slot, place) in places.iter().enumerate() {
-            let row = &self.in_hand[place.row - first].row.row;
-            let pixels = row.pixels.as_deref().unwrap_or_default();
-            let width = row.geometry.pixels_per_line;
-            self.input.prepare(slot, pixels, width, place.column)?;
-        }
-        let batch = self.input.batch(places.len());
-        self.engine.run(batch, places.len(), &mut self.scores)?;
-        let classes = self.decider.classes().len();
-        if self.scores.len() != places.len() * classes {
-            return Err(ClassifyError::ScoreCount {
-                got: self.scores.len(),
-                tiles: places.len(),
-                classes,
-            });
-        }
-        Ok(())
+/// Leaves the places of a row, those from `before` on, unjudged when a network
+/// that must look at `tiles` tiles first would make them late.
+fn leave_late(
+    row: &mut SettledRow,
+    deadline: Option<Duration>,
+    places: &mut Vec<Place>,
+    before: usize,
+    network: &mut Network,
+    tiles: usize,
+) {
+    let done = row.row.completed.elapsed() + network.cost(tiles);
+    if places.len() == before || deadline.is_none_or(|deadline| done <= deadline) {
+        return;
     }
+    for place in places.drain(before..) {
+        row.states[place.column] = TileState::Unjudged(UnjudgedReason::Deadline);
+    }
+    network.fade();
+}
+
+/// Clears the places of a row, those from `before` on, in which the screen finds
+/// nothing. The others stay for the classifier, all of them where the screen
+/// fails.
+fn clear(row: &mut SettledRow, places: &mut Vec<Place>, before: usize, screen: &mut Network) {
+    let mut kept = before;
+    let mut next = before;
+    while next < places.len() {
+        let end = places.len().min(next + screen.batch());
+        let tiles = places[next..end]
+            .iter()
+            .map(|place| (&row.row, place.column));
+        let mut problem = screen.look(tiles).err();
+        for number in 0..end - next {
+            let place = places[next + number];
+            let verdict = screen.verdict(number).map(|(verdict, _)| verdict);
+            match verdict {
+                Some(verdict) if !verdict.flagged => {
+                    row.states[place.column] = TileState::Cleared;
+                    continue;
+                }
+                Some(_) => {}
+                None if screen.has_failed() => {}
+                None => {
+                    problem.get_or_insert(ClassifyError::NotFinite);
+                }
+            }
+            places[kept] = place;
+            kept += 1;
+        }
+        row.problems.extend(problem);
+        next = end;
+    }
+    places.truncate(kept);
 }
 
 /// Whether a tile shows no material: too few of its pixels reach the level of

@@ -271,6 +271,7 @@ impl Ledger {
             },
             engine,
             model,
+            screen: None,
             record: None,
             recorded: None,
             truth: None,

@@ -11,7 +11,7 @@ use millsight_export::card::{
 use millsight_export::engine::{Batch, Engine, EngineError, EngineIdentity};
 use millsight_firmware_config::{MaterialDetection, Recording};
 
-use crate::classify::Classifier;
+use crate::classify::{Classifier, Network};
 use crate::decide::Decider;
 use crate::ledger::ModelIdentity;
 use crate::position::Geometry;
@@ -80,11 +80,11 @@ fn identity() -> EngineIdentity {
     }
 }
 
-/// A worker that gives `batch` tiles at once to a scripted engine.
-pub(crate) fn classifier(
+/// A network that gives `batch` tiles at once to a scripted engine.
+pub(crate) fn network(
     batch: usize,
     script: impl FnMut(usize, usize) -> Vec<f32> + Send + 'static,
-) -> Classifier {
+) -> Network {
     let card = card();
     let engine = Scripted {
         runs: 0,
@@ -92,8 +92,15 @@ pub(crate) fn classifier(
         identity: identity(),
     };
     let decider = Decider::new(&card, &BTreeMap::new()).unwrap();
-    let detection = MaterialDetection::default();
-    Classifier::new(Box::new(engine), &card, decider, detection, batch)
+    Network::new(Box::new(engine), &card, decider, batch)
+}
+
+/// A worker that gives `batch` tiles at once to a scripted engine.
+pub(crate) fn classifier(
+    batch: usize,
+    script: impl FnMut(usize, usize) -> Vec<f32> + Send + 'static,
+) -> Classifier {
+    Classifier::new(network(batch, script), None, MaterialDetection::default())
 }
 
 /// Scores of tiles without a defect.

@@ -91,6 +91,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     let keys = "[source]\nkind = \"replay\"\npath = \"strip.png\"\n\
                 [flat_field]\nfile = \"/etc/flat.png\"\n\
                 [model]\nfile = \"m.onnx\"\nsidecar = \"m.toml\"\n\
+                [screen]\nfile = \"s.onnx\"\nsidecar = \"s.toml\"\n\
                 [engine]\nlibrary = \"libonnxruntime.so\"\n";
     let text = STATION.replace("[source]\nkind = \"simulator\"\n", keys);
     fs::write(&path, &text).unwrap();
@@ -104,6 +105,9 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     assert_eq!(loaded.recording.folder, folder.path().join("record"));
     assert_eq!(loaded.model.file, Some(folder.path().join("m.onnx")));
     assert_eq!(loaded.model.sidecar, Some(folder.path().join("m.toml")));
+    let screen = loaded.screen.unwrap();
+    assert_eq!(screen.file, folder.path().join("s.onnx"));
+    assert_eq!(screen.sidecar, Some(folder.path().join("s.toml")));
     assert_eq!(
         loaded.engine.library,
         Some(folder.path().join("libonnxruntime.so"))

@@ -1,9 +1,11 @@
 //! Tests of a worker with engines that are made for them.
 #![allow(clippy::unwrap_used)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 use crate::position::Geometry;
-use crate::testing::{classifier, clean};
+use crate::testing::{classifier, clean, network};
 
 const WIDTH: usize = 2 * TILE_SIZE;
 
@@ -122,6 +124,75 @@ fn verdicts_come_with_probabilities_and_position() {
     assert_eq!(tiles[1].probabilities, [0.25, 0.75]);
     assert_eq!(tiles[1].position.metres, 3.0);
     assert_eq!(tiles[1].position.millimetres, 384.0);
+}
+
+/// A screen that passes on those tiles of which `suspicious` says so, by the
+/// number of its run; without any answer it fails.
+fn cascade(
+    suspicious: impl Fn(usize) -> Option<Vec<bool>> + Send + 'static,
+) -> (Classifier, crossbeam_channel::Receiver<usize>) {
+    let (send, seen) = crossbeam_channel::unbounded();
+    let screen = network(8, move |run, tiles| {
+        let suspicious = suspicious(run).unwrap_or_default();
+        let scores = suspicious.iter().take(tiles);
+        scores
+            .flat_map(|&suspicious| {
+                if suspicious {
+                    [0.25, 0.75]
+                } else {
+                    [0.75, 0.25]
+                }
+            })
+            .collect()
+    });
+    let classifier = network(8, move |_, tiles| {
+        send.send(tiles).unwrap();
+        clean(tiles)
+    });
+    let detection = MaterialDetection::default();
+    (Classifier::new(classifier, Some(screen), detection), seen)
+}
+
+#[test]
+fn the_classifier_sees_what_the_screen_does_not_clear() {
+    let (mut classifier, seen) = cascade(|run| match run {
+        1 => Some(vec![true, false]),
+        2 => Some(vec![false, false]),
+        _ => Some(vec![true, true]),
+    });
+    let bright = [[true, true], [true, true], [false, true]];
+    let rows = bright.iter().enumerate().map(|(i, &b)| row(i as u64, b));
+    let settled = run(&mut classifier, rows.collect(), None);
+    drop(classifier);
+    let states: Vec<_> = settled.iter().map(|row| row.states.clone()).collect();
+    assert_eq!(
+        states,
+        [
+            [JUDGED, TileState::Cleared],
+            [TileState::Cleared, TileState::Cleared],
+            [TileState::Background, JUDGED],
+        ]
+    );
+    assert_eq!(seen.iter().sum::<usize>(), 2);
+    assert!(settled[1].verdicts.iter().all(Option::is_none));
+}
+
+#[test]
+fn what_a_screen_fails_at_the_classifier_sees() {
+    let (mut classifier, seen) = cascade(|run| match run {
+        1 => None,
+        2 => panic!("broken"),
+        // Scores of one tile only.
+        _ => Some(vec![false]),
+    });
+    let rows = (0..3).map(|number| row(number, [true, true]));
+    let settled = run(&mut classifier, rows.collect(), None);
+    drop(classifier);
+    for row in &settled {
+        assert_eq!(row.states, [JUDGED, JUDGED]);
+        assert_eq!(row.problems.len(), 1);
+    }
+    assert_eq!(seen.iter().sum::<usize>(), 6);
 }
 
 #[test]

@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
-use miette::{IntoDiagnostic, WrapErr, miette};
-use millsight_export::engine::{self, EngineRequest};
+use miette::{IntoDiagnostic, miette};
+use millsight_export::engine::EngineRequest;
 use millsight_firmware_config::{Pace, READY_STATIONS, Source as Config, Station, TILE_SIZE};
 
 use super::{EngineArguments, ModelArguments, progress, stop_on_interrupt, summary};
-use crate::classify::{Classifier, SettledRow};
-use crate::decide::Decider;
+use crate::classify::SettledRow;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, ModelIdentity, Summary};
+use crate::networks::{self, Networks};
 use crate::pipeline::{self, Drive, Outcome, Run};
 use crate::position::Geometry;
 use crate::record::{Recorder, RunDescription};
@@ -221,12 +221,6 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
         mut notices,
         camera_is_known,
     } = task;
-    let model = station::load_model(
-        station.model.file.as_deref(),
-        station.model.sidecar.as_deref(),
-    )
-    .into_diagnostic()?;
-    let decider = Decider::new(&model.card, &station.thresholds).into_diagnostic()?;
     let source = station::open_source(station).into_diagnostic()?;
     let width = source.pixels_per_line();
     check_width(station, source.as_ref())?;
@@ -241,29 +235,19 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
         Some(flat_field) => Some(FlatField::load(&flat_field.file, width).into_diagnostic()?),
         None => None,
     };
-    let started = engine::start_for(&model, &request, |running| {
-        station::workers(&station.engine, running)
-    })
-    .into_diagnostic()
-    .wrap_err("the engine did not start")?;
-    let identity = started.identity();
-    for notice in &started.notices {
+    let Networks {
+        classifiers,
+        model,
+        decider,
+        engine: identity,
+        screen,
+        notices: of_engines,
+    } = networks::start(station, &request).into_diagnostic()?;
+    for notice in &of_engines {
         eprintln!("warning: {notice}");
     }
-    notices.extend(started.notices);
-    let batch = station::batch(&station.engine, &model);
-    let classifiers = started
-        .engines
-        .into_iter()
-        .map(|engine| {
-            let detection = station.material_detection.clone();
-            Classifier::new(engine, &model.card, decider.clone(), detection, batch)
-        })
-        .collect();
-    let model_identity = ModelIdentity {
-        sha256: model.sha256.clone(),
-        name: model.card.name.clone(),
-    };
+    notices.extend(of_engines);
+    let model_identity = ModelIdentity::of(&model);
     let mut geometry = Geometry {
         pixels_per_line: width,
         ..Geometry::of(station)
@@ -329,6 +313,7 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     display.finish();
     let defects: Vec<usize> = decider.defects().map(|(class, _)| class).collect();
     let mut summary = ledger.summary(defects.into_iter(), identity, model_identity);
+    summary.screen = screen;
     summary.truth = truth.map(|truth| truth.comparison());
     summary.notices = notices;
     summary.notices.extend(found);

@@ -69,6 +69,13 @@ fn describe(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
             truth.false_alarms,
             truth.clean
         )?;
+        if summary.screen.is_some() {
+            writeln!(
+                out,
+                "          {} tiles with a simulated defect cleared by the screen",
+                truth.defects_cleared
+            )?;
+        }
     }
     writeln!(
         out,
@@ -91,6 +98,16 @@ fn describe(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         model.name,
         &model.sha256.get(..12).unwrap_or_default()
     )?;
+    if let Some(screen) = &summary.screen {
+        let seen = tiles.cleared + tiles.judged;
+        writeln!(
+            out,
+            "screen    {} ({}…), {:.1} % of the tiles with material passed on",
+            screen.name,
+            &screen.sha256.get(..12).unwrap_or_default(),
+            100.0 * tiles.judged as f64 / seen.max(1) as f64
+        )?;
+    }
     match &summary.record {
         Some(folder) => writeln!(out, "record    {folder}")?,
         None => writeln!(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use millsight_export::engine::EngineIdentity;
+use millsight_export::model_file::ModelFile;
 use serde::{Deserialize, Serialize};
 
 /// Counts of lines.
@@ -75,8 +76,18 @@ pub struct ModelIdentity {
     pub name: String,
 }
 
+impl ModelIdentity {
+    /// That of a model file.
+    pub fn of(model: &ModelFile) -> Self {
+        Self {
+            sha256: model.sha256.clone(),
+            name: model.card.name.clone(),
+        }
+    }
+}
+
 /// How verdicts compare with the simulator's ground truth, in tiles, over
-/// those that were judged. A tile with a defect is found when it is flagged at
+/// those that were judged or cleared. A tile with a defect is found when it is flagged at
 /// all, because then an operator looks at it; whether it is flagged as the
 /// class that was drawn is counted apart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +98,9 @@ pub struct TruthComparison {
     pub defects_named: u64,
     /// Tiles with a defect.
     pub defects: u64,
+    /// Those of them that the screen cleared, so that the classifier did not
+    /// see them.
+    pub defects_cleared: u64,
     /// Tiles without a defect that were flagged.
     pub false_alarms: u64,
     /// Tiles without a defect.
@@ -156,6 +170,9 @@ pub struct Summary {
     pub engine: EngineIdentity,
     /// The model.
     pub model: ModelIdentity,
+    /// The screen that looked first, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub screen: Option<ModelIdentity>,
     /// Folder of the record, where one was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<String>,

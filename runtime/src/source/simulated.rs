@@ -131,7 +131,7 @@ impl TruthJudge {
         })
     }
 
-    /// Compares the judged tiles of a row.
+    /// Compares the judged and the cleared tiles of a row.
     pub fn row(&mut self, row: &SettledRow) {
         let number = row.row.first_line / TILE_SIZE as u64;
         self.foremost = self.foremost.max(number);
@@ -141,8 +141,10 @@ impl TruthJudge {
             self.known_from = needed_from;
         }
         for (column, state) in row.states.iter().enumerate() {
-            let TileState::Judged { flagged } = state else {
-                continue;
+            let (flagged, cleared) = match *state {
+                TileState::Judged { flagged } => (flagged, false),
+                TileState::Cleared => (None, true),
+                TileState::Background | TileState::Unjudged(_) => continue,
             };
             match self.strip.tile_label(number, column) {
                 TileLabel::Background | TileLabel::NoDefect => {
@@ -153,6 +155,7 @@ impl TruthJudge {
                     let named = flagged.and_then(|class| self.classes.get(class));
                     let is_right = named.is_some_and(|class| class == drawn.name());
                     self.comparison.defects += 1;
+                    self.comparison.defects_cleared += u64::from(cleared);
                     self.comparison.defects_flagged += u64::from(flagged.is_some());
                     self.comparison.defects_named += u64::from(is_right);
                 }

@@ -1,0 +1,129 @@
+//! The networks of a station, with engines that have started.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use millsight_export::engine::{self, EngineError, EngineIdentity, EngineRequest};
+use millsight_export::model_file::{ModelFile, ModelFileError};
+use millsight_firmware_config::{Screen, Station};
+
+use crate::classify::{Classifier, Network};
+use crate::decide::{DecideError, Decider};
+use crate::ledger::ModelIdentity;
+use crate::station;
+
+/// Classifiers that are ready to judge, and what they are made of.
+pub struct Networks {
+    /// One for each worker.
+    pub classifiers: Vec<Classifier>,
+    /// The classifier's model.
+    pub model: ModelFile,
+    /// Its classes and thresholds.
+    pub decider: Decider,
+    /// What runs it.
+    pub engine: EngineIdentity,
+    /// The screen that looks first, where there is one.
+    pub screen: Option<ModelIdentity>,
+    /// What was done otherwise than asked.
+    pub notices: Vec<String>,
+}
+
+/// Why a station has no networks.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworksError {
+    /// The model file of the classifier.
+    #[error(transparent)]
+    Model(#[from] ModelFileError),
+    /// The classifier's card and the station's thresholds.
+    #[error(transparent)]
+    Decide(#[from] DecideError),
+    /// The engine of the classifier.
+    #[error("the engine did not start")]
+    Engine(#[source] EngineError),
+    /// The model file of the screen.
+    #[error("the screen cannot be used")]
+    ScreenModel(#[source] ModelFileError),
+    /// The screen's card.
+    #[error("the screen {} cannot be used", file.display())]
+    ScreenCard {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        #[source]
+        reason: DecideError,
+    },
+    /// The engine of the screen.
+    #[error("the screen's engine did not start")]
+    ScreenEngine(#[source] EngineError),
+}
+
+/// Starts the networks of a station on the engine that is asked for, as many as
+/// the station has workers.
+///
+/// # Errors
+/// When a model cannot be used or its engine does not start.
+pub fn start(station: &Station, request: &EngineRequest) -> Result<Networks, NetworksError> {
+    let model = station::load_model(
+        station.model.file.as_deref(),
+        station.model.sidecar.as_deref(),
+    )?;
+    let decider = Decider::new(&model.card, &station.thresholds)?;
+    let started = engine::start_for(&model, request, |running| {
+        station::workers(&station.engine, running)
+    })
+    .map_err(NetworksError::Engine)?;
+    let engine = started.identity();
+    let mut notices = started.notices;
+    let (screens, screen) = match &station.screen {
+        Some(screen) => {
+            let workers = started.engines.len();
+            let (screens, identity) = screens(screen, station, request, workers, &mut notices)?;
+            (screens, Some(identity))
+        }
+        None => (Vec::new(), None),
+    };
+    let mut screens = screens.into_iter();
+    let batch = station::batch(&station.engine, &model);
+    let classifiers = started
+        .engines
+        .into_iter()
+        .map(|engine| {
+            let network = Network::new(engine, &model.card, decider.clone(), batch);
+            let detection = station.material_detection.clone();
+            Classifier::new(network, screens.next(), detection)
+        })
+        .collect();
+    Ok(Networks {
+        classifiers,
+        model,
+        decider,
+        engine,
+        screen,
+        notices,
+    })
+}
+
+/// One screen for each of `workers`, and which model it is.
+fn screens(
+    screen: &Screen,
+    station: &Station,
+    request: &EngineRequest,
+    workers: usize,
+    notices: &mut Vec<String>,
+) -> Result<(Vec<Network>, ModelIdentity), NetworksError> {
+    let model = ModelFile::load(&screen.file, screen.sidecar.as_deref())
+        .map_err(NetworksError::ScreenModel)?;
+    let decider = Decider::new(&model.card, &BTreeMap::new()).map_err(|reason| {
+        NetworksError::ScreenCard {
+            file: screen.file.clone(),
+            reason,
+        }
+    })?;
+    let started = engine::start(&model, request, workers).map_err(NetworksError::ScreenEngine)?;
+    notices.extend(started.notices);
+    let batch = station::batch(&station.engine, &model);
+    let network = |engine| Network::new(engine, &model.card, decider.clone(), batch);
+    let networks = started.engines.into_iter().map(network).collect();
+    Ok((networks, ModelIdentity::of(&model)))
+}
