@@ -1,5 +1,6 @@
 //! The commands of `millsight`.
 
+mod bench;
 mod classify;
 mod config;
 mod doctor;
@@ -101,6 +102,9 @@ enum Command {
     #[command(subcommand, after_help = record::EXAMPLES)]
     Record(record::Command),
     Doctor(doctor::Arguments),
+    /// Measure how fast this machine inspects.
+    #[command(subcommand, after_help = bench::EXAMPLES)]
+    Bench(bench::Command),
     /// Print a completion script for a shell.
     ///
     /// With it the shell completes commands and options of `millsight`.
@@ -177,6 +181,7 @@ pub fn execute(cli: Cli) -> miette::Result<ExitCode> {
         Command::FlatField(arguments) => flat_field::flat_field(&arguments, json),
         Command::Record(command) => record::execute(&command, json),
         Command::Doctor(arguments) => doctor::doctor(&arguments, json),
+        Command::Bench(command) => bench::execute(&command, json),
         Command::Completions { shell } => {
             let script = command_line::completions(shell, Cli::command());
             output::write(|out| out.write_all(script.as_bytes()))?;

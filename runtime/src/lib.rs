@@ -7,11 +7,13 @@
 //! tile in exactly one state. [`pipeline`] connects them by threads.
 
 pub mod assemble;
+pub mod bench;
 pub mod classify;
 pub mod commands;
 pub mod decide;
 pub mod flat_field;
 pub mod ledger;
+pub mod networks;
 pub mod pipeline;
 pub mod position;
 pub mod record;

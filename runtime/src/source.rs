@@ -2,6 +2,7 @@
 //! folder of tiles. Cameras yield the same events.
 
 pub mod pace;
+pub mod prerendered;
 pub mod recording;
 pub mod simulated;
 pub mod simulator;

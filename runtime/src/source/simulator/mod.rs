@@ -44,7 +44,7 @@ mod tests;
 
 pub use settings::{ClassShares, Material, SettingsError, SimulatorSettings};
 pub use strip::{Strip, StripTruth};
-pub use tile_set::{TileSetError, TileSetSummary, write_tiles};
+pub use tile_set::{TileSetError, TileSetSummary, draw_tiles, write_tiles};
 pub use tiles::{TileSetSettings, TileTruth};
 pub use truth::{CLASS_NAMES, Defect, DefectClass, TileLabel};
 

@@ -159,6 +159,24 @@ pub fn write_tiles(
     })
 }
 
+/// Draws tiles as [`write_tiles`] does, into memory: their levels, row by row.
+///
+/// # Errors
+/// [`SettingsError`] naming a setting that cannot be used.
+pub fn draw_tiles(count: usize, settings: &TileSetSettings) -> Result<Vec<Vec<u8>>, SettingsError> {
+    settings.validate()?;
+    let draw = |piece: usize| {
+        let first = piece * TILES_PER_PIECE;
+        let drawn = DrawnPiece::new(settings, piece);
+        let mut scratch = CameraScratch::default();
+        (first..count.min(first + TILES_PER_PIECE))
+            .map(|index| drawn.tile(settings, index, &mut scratch).1)
+            .collect::<Vec<_>>()
+    };
+    let pieces = (0..count.div_ceil(TILES_PER_PIECE)).into_par_iter();
+    Ok(pieces.flat_map_iter(draw).collect())
+}
+
 /// The truth of a set or an entry of a class folder, if there is one.
 fn occupied_by(folder: &Path) -> Option<PathBuf> {
     let truth = folder.join(TRUTH);

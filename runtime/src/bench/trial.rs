@@ -1,0 +1,109 @@
+//! A run at a rate.
+
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use millsight_firmware_config::Station;
+use serde::{Deserialize, Serialize};
+
+use super::process::{self, Taken};
+use crate::ledger::{Latency, Ledger, ModelIdentity, TileCounts};
+use crate::networks::Networks;
+use crate::pipeline::{self, Drive, Run};
+use crate::position::Geometry;
+use crate::source::prerendered::Prerendered;
+
+/// Time until a run is in its steady state: engines have run, buffers been used.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// Share of a rate that a source may miss: a computer that does other things
+/// too is now and then late.
+const TOLERATED_LAG: f64 = 0.01;
+
+/// What came out of a run at a rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Lines per second that were given.
+    pub lines_per_second: f64,
+    /// Tiles by state.
+    pub tiles: TileCounts,
+    /// From the last line of a tile to its state.
+    pub latency_ms: Latency,
+    /// Processor time as a multiple of the time.
+    pub cores_used: f64,
+    /// Memory at the end, in MiB.
+    pub rss_mb: f64,
+    /// Allocations per second, once the run is in its steady state.
+    pub allocations_per_second: f64,
+    /// Whether every tile had its state in time and the source kept its rate.
+    #[serde(skip)]
+    pub is_held: bool,
+}
+
+/// Runs prerendered lines through the networks at `rate` lines per second.
+/// Verdicts are counted, nothing is recorded.
+pub fn run(
+    station: &Station,
+    networks: Networks,
+    drawn: &Prerendered,
+    rate: f64,
+    time: Duration,
+) -> Trial {
+    let lines = (rate * time.as_secs_f64()).max(1.0) as u64;
+    let source = drawn.of_lines(lines);
+    let deadline = Duration::from_secs_f64(station.deadlines.verdict_ms / 1000.0);
+    let ledger = Ledger::new(&networks.model.card.classes);
+    let stop = AtomicBool::new(false);
+    let begin = Instant::now();
+    let before = Taken::now();
+    let mut settled: Option<(Instant, u64)> = None;
+    let mut last: Option<(Instant, u64)> = None;
+    pipeline::run(
+        Run {
+            source: Box::new(source),
+            geometry: Geometry::of(station),
+            classifiers: networks.classifiers,
+            flat_field: None,
+            recorder: None,
+            observe: None,
+            drive: Drive::Paced {
+                line_rate: rate,
+                deadline,
+            },
+            queue_rows: station.deadlines.queue_rows,
+            stop: &stop,
+            ledger: &ledger,
+        },
+        |_| {
+            if begin.elapsed() < SETTLING {
+                return;
+            }
+            let now = (Instant::now(), process::allocations());
+            settled.get_or_insert(now);
+            last = Some(now);
+        },
+    );
+    let after = Taken::now();
+    let elapsed = begin.elapsed().as_secs_f64();
+    let defects = networks.decider.defects().map(|(class, _)| class);
+    let model = ModelIdentity::of(&networks.model);
+    let summary = ledger.summary(defects, networks.engine, model);
+    let allocations = settled
+        .zip(last)
+        .map_or(0.0, |((from, first), (to, last))| {
+            let seconds = (to - from).as_secs_f64();
+            (last - first) as f64 / seconds.max(f64::MIN_POSITIVE)
+        });
+    let processor = after.processor.saturating_sub(before.processor);
+    let tiles = summary.tiles;
+    let given = summary.rate.lines_per_second;
+    Trial {
+        lines_per_second: given,
+        is_held: tiles.unjudged == 0 && tiles.late == 0 && given >= rate * (1.0 - TOLERATED_LAG),
+        tiles,
+        latency_ms: summary.latency_ms,
+        cores_used: processor.as_secs_f64() / elapsed,
+        rss_mb: after.resident as f64 / f64::from(1 << 20),
+        allocations_per_second: allocations,
+    }
+}

@@ -1,0 +1,157 @@
+//! `bench line-rate`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use miette::IntoDiagnostic;
+use millsight_export::output;
+use millsight_firmware_config::{Screen, Station};
+use serde_json::json;
+
+use crate::bench::search::highest_held;
+use crate::bench::trial::{self, Trial};
+use crate::commands::{EngineArguments, ModelArguments};
+use crate::networks;
+use crate::source::prerendered::Prerendered;
+use crate::station;
+
+/// The line rate of the camera that the program is made for.
+const CAMERA_RATE: f64 = 67_000.0;
+
+/// Rows of tiles that are drawn: 64 MiB of lines of 4096 pixels.
+const ROWS: usize = 32;
+
+/// Find the highest line rate at which every tile is looked at in time.
+///
+/// Lines of simulated steel, drawn beforehand, are given at a rate, every column
+/// of tiles covered. A rate is held when no tile is left unjudged, no verdict is
+/// late and the lines came at that rate. Then one run at the camera's rate shows
+/// latency, processor, memory and allocations. Nothing is recorded.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Seconds of each run.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// Share of the tiles with a defect, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    defect_share: f64,
+
+    /// Lines per second of the run that is shown.
+    #[arg(long, value_name = "RATE", default_value_t = CAMERA_RATE, value_parser = rate)]
+    rate: f64,
+
+    /// Seed of the steel.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Threads that judge; without it one for each core.
+    #[arg(long)]
+    workers: Option<usize>,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// ONNX file of a screen that looks first.
+    #[arg(long, value_name = "FILE")]
+    screen: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineArguments,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (2.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number from 2 to 86400 is expected".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share from 0 to 1 is expected".to_owned()),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (10.0..=10_000_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 10 to 10000000 is expected".to_owned()),
+    }
+}
+
+pub fn line_rate(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
+    let mut station = Station::ready("strip")?;
+    station.model.file.clone_from(&arguments.model.model);
+    station.model.sidecar.clone_from(&arguments.model.sidecar);
+    station.screen = arguments.screen.clone().map(|file| Screen {
+        file,
+        sidecar: None,
+    });
+    station.engine.workers = arguments.workers;
+    let mut request = station::engine_request(&station.engine);
+    arguments.engine.apply(&mut request);
+    let width = station.camera.pixels_per_line;
+    let drawn =
+        Prerendered::draw(width, ROWS, arguments.defect_share, arguments.seed).into_diagnostic()?;
+    let time = Duration::from_secs_f64(arguments.seconds);
+    let trial = |rate: f64| -> miette::Result<Trial> {
+        let networks = networks::start(&station, &request).into_diagnostic()?;
+        let trial = trial::run(&station, networks, &drawn, rate, time);
+        let word = if trial.is_held { "held" } else { "not held" };
+        eprintln!(
+            "{rate:>9.0} lines/s {word}: {} unjudged, {} late, {:.1} ms p99, {:.2} cores",
+            trial.tiles.unjudged, trial.tiles.late, trial.latency_ms.p99, trial.cores_used
+        );
+        Ok(trial)
+    };
+    let mut failure = None;
+    let held = highest_held(arguments.rate, |rate| match trial(rate) {
+        Ok(trial) => trial.is_held,
+        Err(error) => {
+            failure.get_or_insert(error);
+            false
+        }
+    });
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let at_rate = trial(arguments.rate)?;
+    if as_json {
+        output::line(json!({"held_lines_per_second": held, "at_rate": at_rate}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Trial {
+        lines_per_second,
+        tiles,
+        latency_ms,
+        cores_used,
+        rss_mb,
+        allocations_per_second,
+        ..
+    } = at_rate;
+    output::write(|out| {
+        writeln!(out, "held      {held:>9.0} lines/s")?;
+        writeln!(out, "at        {lines_per_second:>9.0} lines/s:")?;
+        writeln!(
+            out,
+            "tiles     {:>9} = {} background + {} cleared + {} judged + {} unjudged",
+            tiles.total, tiles.background, tiles.cleared, tiles.judged, tiles.unjudged
+        )?;
+        writeln!(
+            out,
+            "latency   {:>9.1} ms median, {:.1} p95, {:.1} p99, {:.1} max",
+            latency_ms.p50, latency_ms.p95, latency_ms.p99, latency_ms.max
+        )?;
+        writeln!(out, "cores     {cores_used:>9.2}")?;
+        writeln!(out, "memory    {rss_mb:>9.0} MiB")?;
+        writeln!(
+            out,
+            "allocated {allocations_per_second:>9.0} times a second"
+        )
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,126 @@
+//! Lines that are drawn beforehand and given again and again, so that drawing
+//! takes no time from what is measured.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use millsight_firmware_config::TILE_SIZE;
+
+use super::simulator::{ClassShares, TileSetSettings, draw_tiles};
+use super::{Event, LineBlock, Source, SourceError};
+
+/// Lines that are given at once, as a camera's buffer does.
+const BLOCK_LINES: usize = 128;
+
+/// Rows of tiles in memory.
+#[derive(Debug, Clone)]
+pub struct Prerendered {
+    pixels: Arc<[u8]>,
+    width: usize,
+    /// Lines that are to be given in all.
+    lines: u64,
+    next: u64,
+}
+
+impl Prerendered {
+    /// Draws `rows` rows of tiles of steel, of which a share carries a defect,
+    /// each class alike. Every column is covered with steel.
+    ///
+    /// # Errors
+    /// When the share is none, or the width no number of tiles.
+    pub fn draw(
+        width: usize,
+        rows: usize,
+        defect_share: f64,
+        seed: u64,
+    ) -> Result<Self, SourceError> {
+        let each = defect_share / 4.0;
+        let settings = TileSetSettings {
+            seed,
+            class_shares: ClassShares::new(1.0 - defect_share, each, each, each, each),
+            ..TileSetSettings::default()
+        };
+        let columns = width / TILE_SIZE;
+        let tiles = draw_tiles(rows * columns, &settings)
+            .map_err(|error| SourceError::Simulator(error.to_string()))?;
+        let mut pixels = vec![0; rows * TILE_SIZE * width];
+        for (number, tile) in tiles.iter().enumerate() {
+            let (row, column) = (number / columns, number % columns);
+            let lines = pixels[row * TILE_SIZE * width..].chunks_exact_mut(width);
+            for (line, of_tile) in lines.zip(tile.chunks_exact(TILE_SIZE)) {
+                line[column * TILE_SIZE..][..TILE_SIZE].copy_from_slice(of_tile);
+            }
+        }
+        Ok(Self {
+            pixels: pixels.into(),
+            width,
+            lines: 0,
+            next: 0,
+        })
+    }
+
+    /// The same rows, to be given until there are so many lines.
+    #[must_use]
+    pub fn of_lines(&self, lines: u64) -> Self {
+        Self {
+            lines,
+            next: 0,
+            ..self.clone()
+        }
+    }
+}
+
+impl Source for Prerendered {
+    fn pixels_per_line(&self) -> usize {
+        self.width
+    }
+
+    fn expected_lines(&self) -> Option<u64> {
+        Some(self.lines)
+    }
+
+    fn next_event(&mut self) -> Result<Event<'_>, SourceError> {
+        let drawn = (self.pixels.len() / self.width) as u64;
+        let first_line = self.next;
+        let from = first_line % drawn;
+        let lines = (BLOCK_LINES as u64)
+            .min(drawn - from)
+            .min(self.lines - first_line);
+        if lines == 0 {
+            return Ok(Event::End);
+        }
+        self.next += lines;
+        let pixels = from as usize * self.width..(from + lines) as usize * self.width;
+        Ok(Event::Lines(LineBlock {
+            first_line,
+            pixels: &self.pixels[pixels],
+            timestamp: Duration::ZERO,
+            encoder: None,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn rows_are_given_again_until_there_are_enough() {
+        let width = 2 * TILE_SIZE;
+        let drawn = Prerendered::draw(width, 1, 0.5, 3).unwrap();
+        let mut source = drawn.of_lines(1200);
+        let (mut lines, mut first) = (0, Vec::new());
+        while let Event::Lines(block) = source.next_event().unwrap() {
+            assert_eq!(block.first_line, lines);
+            if block.first_line % TILE_SIZE as u64 == 0 {
+                first.push(block.pixels[..width].to_vec());
+            }
+            lines += (block.pixels.len() / width) as u64;
+        }
+        assert_eq!((lines, first.len()), (1200, 3));
+        assert!(first.iter().all(|line| *line == first[0]));
+        assert!(first[0].iter().any(|&level| level > 16));
+    }
+}
