@@ -1,29 +1,12 @@
 //! Where a run comes from.
 
-use std::process::Command;
-
-/// Git revision of the sources beside which this program was built, as they are
-/// now, with `-dirty` when they have changes that are not committed; the
-/// package's version where the sources are not there any more. Who changes the
-/// sources without building the program again gets the wrong one.
+/// Git revision of the sources from which this program was built, with
+/// `-dirty` when they had changes that were not committed; the package's version
+/// where they did not lie in a repository.
 pub fn git_revision() -> String {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(env!("CARGO_MANIFEST_DIR"))
-            .args(arguments)
-            .output()
-            .ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then(|| text.trim().to_owned())
-    };
-    let version = || format!("millsight-trainer {}", env!("CARGO_PKG_VERSION"));
-    let Some(revision) = git(&["rev-parse", "HEAD"]) else {
-        return version();
-    };
-    match git(&["status", "--porcelain", "--untracked-files=no"]) {
-        Some(changes) if !changes.is_empty() => format!("{revision}-dirty"),
-        _ => revision,
+    match env!("MILLSIGHT_GIT_REVISION") {
+        "" => format!("millsight-trainer {}", env!("CARGO_PKG_VERSION")),
+        revision => revision.to_owned(),
     }
 }
 
