@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use commands::quantize::QuantizeArguments;
-use miette::{IntoDiagnostic, miette};
+use miette::IntoDiagnostic;
 use millsight_export::card::{ModelCard, OutputKind, Parity};
 use millsight_export::command_line;
-use millsight_export::engine::{self, Engine, EngineChoice, EngineRequest, Provider};
+use millsight_export::engine::{Engine, EngineChoice, EngineRequest, Provider};
 use millsight_export::model_file::{ModelFile, ModelFileError, Signature};
 use millsight_export::output;
 use millsight_export::verify::{self, Reference};
@@ -171,14 +171,7 @@ impl ComparisonArguments {
             providers: vec![self.provider],
             fallback: false,
         };
-        let started = engine::start(model, &request, 1).into_diagnostic()?;
-        for notice in &started.notices {
-            eprintln!("note: {notice}");
-        }
-        let mut engines = started.engines.into_iter();
-        engines
-            .next()
-            .ok_or_else(|| miette!("no engine was started"))
+        commands::start_engine(model, &request)
     }
 }
 

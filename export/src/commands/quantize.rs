@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, miette};
 use millsight_export::card::Quantization;
-use millsight_export::engine::{self, Engine, EngineChoice, EngineRequest};
+use millsight_export::engine::{Engine, EngineChoice, EngineRequest};
 use millsight_export::labelled;
 use millsight_export::model_file::ModelFile;
 use millsight_export::output;
@@ -204,14 +204,7 @@ impl QuantizeArguments {
             library: self.library.clone(),
             ..EngineRequest::default()
         };
-        let started = engine::start(model, &request, 1).into_diagnostic()?;
-        for notice in &started.notices {
-            eprintln!("note: {notice}");
-        }
-        let mut engines = started.engines.into_iter();
-        engines
-            .next()
-            .ok_or_else(|| miette!("no engine was started"))
+        super::start_engine(model, &request)
     }
 }
 

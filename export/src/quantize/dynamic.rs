@@ -7,7 +7,7 @@ use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 
 use super::QuantizeError;
 use super::sites::{Operator, Site, constants, floats, sites};
-use super::weights::{self, constant, node, whole, with_integer};
+use super::weights::{self, constant, node, replace_nodes, whole, with_integer};
 
 /// Replaces linear layers by `MatMulInteger` of their activations, put into
 /// whole numbers by `DynamicQuantizeLinear`, and their weights.
@@ -36,16 +36,7 @@ pub(super) fn rewrite(graph: &mut GraphProto) -> Result<(), QuantizeError> {
             None => rewriter.nodes.push(original.clone()),
         }
     }
-    let used: HashSet<&str> = rewriter
-        .nodes
-        .iter()
-        .flat_map(|node| node.input.iter().map(String::as_str))
-        .collect();
-    graph
-        .initializer
-        .retain(|tensor| used.contains(tensor.name.as_str()));
-    graph.initializer.append(&mut rewriter.constants);
-    graph.node = rewriter.nodes;
+    replace_nodes(graph, rewriter.nodes, rewriter.constants);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use onnx_protobuf::{GraphProto, NodeProto};
 use super::QuantizeError;
 use super::range::Levels;
 use super::sites::{Operator, Site, constants, floats, sites};
-use super::weights::{self, constant, node, whole, with_integer};
+use super::weights::{self, constant, node, replace_nodes, whole, with_integer};
 
 /// What is put into whole numbers.
 pub(super) struct Plan {
@@ -197,16 +197,7 @@ pub(super) fn rewrite(graph: &mut GraphProto, plan: &Plan, levels: &[Levels]) {
             rewriter.quantize(output, &by_name);
         }
     }
-    let used: HashSet<&str> = rewriter
-        .nodes
-        .iter()
-        .flat_map(|node| node.input.iter().map(String::as_str))
-        .collect();
-    graph
-        .initializer
-        .retain(|tensor| used.contains(tensor.name.as_str()));
-    graph.initializer.append(&mut rewriter.constants);
-    graph.node = rewriter.nodes;
+    replace_nodes(graph, rewriter.nodes, rewriter.constants);
 }
 
 struct Rewriter {

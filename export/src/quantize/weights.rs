@@ -1,8 +1,10 @@
 //! Weights as whole numbers, and the constants and nodes that hold them.
 
+use std::collections::HashSet;
+
 use onnx_protobuf::attribute_proto::AttributeType;
 use onnx_protobuf::tensor_proto::DataType;
-use onnx_protobuf::{AttributeProto, NodeProto, TensorProto};
+use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// Largest magnitude of a weight: -128 is left out, so that both signs have as
 /// many levels.
@@ -79,6 +81,22 @@ pub(super) fn with_integer(mut node: NodeProto, name: &str, value: i64) -> NodeP
     attribute.type_ = AttributeType::INT.into();
     node.attribute.push(attribute);
     node
+}
+
+/// Gives a graph other nodes and the constants that they need besides; those
+/// that nobody takes any more go.
+pub(super) fn replace_nodes(
+    graph: &mut GraphProto,
+    nodes: Vec<NodeProto>,
+    constants: Vec<TensorProto>,
+) {
+    let inputs = nodes.iter().flat_map(|node| &node.input);
+    let used: HashSet<&str> = inputs.map(String::as_str).collect();
+    graph
+        .initializer
+        .retain(|tensor| used.contains(tensor.name.as_str()));
+    graph.initializer.extend(constants);
+    graph.node = nodes;
 }
 
 #[cfg(test)]
