@@ -1,42 +1,13 @@
 //! A screen from a folder of tiles to the model file, and before a classifier.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod program;
 mod tiles;
-
-use std::path::Path;
-use std::process::{Command, Output};
 
 use millsight_export::card::ElementType;
 use millsight_export::model_file::ModelFile;
+use program::{complaint, json, text};
 use serde_json::Value;
-
-fn program(arguments: &[&str], more: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_millsight-train"))
-        .args(arguments)
-        .args(more.split_whitespace())
-        .output()
-        .unwrap()
-}
-
-/// Runs the program, which must succeed, and reads its line of JSON.
-fn json(arguments: &[&str], more: &str) -> Value {
-    let output = program(arguments, &format!("{more} --json"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// What a program that fails says; it must end with code 1.
-fn complaint(arguments: &[&str], more: &str) -> String {
-    let output = program(arguments, more);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    said
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 const SCREEN: &str = "--arch screen --image-size 32 --stem 4 --widths 8,16 --epochs 12 \
                       --batch-size 16 --learning-rate 1e-2 --seed 3";
@@ -125,12 +96,6 @@ fn what_a_screen_cannot_be_is_refused() {
         tiles::split(data.path());
         let table = data.path().join("split.csv");
         let said = complaint(&["train", text(&table), "--out", text(&run)], more);
-        // The message is wrapped for the terminal.
-        let said: Vec<&str> = said
-            .split_whitespace()
-            .filter(|word| *word != "│")
-            .collect();
-        let said = said.join(" ");
         assert!(said.contains(message), "{said}");
         assert!(!run.exists());
     };

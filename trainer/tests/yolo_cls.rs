@@ -1,11 +1,11 @@
 //! The convolutional network on small synthetic tiles.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod program;
 mod runs;
 mod tiles;
 
 use std::path::Path;
-use std::process::{Command, Output};
 
 use burn::tensor::Device;
 use millsight_export::card::ElementType;
@@ -25,6 +25,7 @@ use millsight_trainer::optimise::adamw::Decays;
 use millsight_trainer::run::config::{InitialWeights, Method, ProbeConfig, RunConfig};
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::training::Event;
+use program::{complaint, json, program, text};
 use runs::{machine, recipe};
 use serde_json::Value;
 
@@ -205,38 +206,6 @@ fn what_needs_a_vision_transformer_or_more_tiles_is_refused() {
         &|config| config.batch_size = 1,
         "--batch-size must be 2 or above",
     );
-}
-
-fn program(arguments: &[&str], more: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_millsight-train"))
-        .args(arguments)
-        .args(more.split_whitespace())
-        .output()
-        .unwrap()
-}
-
-/// Runs the program, which must succeed, and reads its line of JSON.
-fn json(arguments: &[&str], more: &str) -> Value {
-    let output = program(arguments, &format!("{more} --json"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// What a program that fails says; it must end with code 1.
-fn complaint(arguments: &[&str], more: &str) -> String {
-    let output = program(arguments, more);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    // The message is wrapped for the terminal.
-    said.split_whitespace()
-        .filter(|word| *word != "│")
-        .collect::<Vec<_>>()
-        .join(" ")
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]

@@ -222,12 +222,15 @@ impl EvaluateArgs {
         let Some(run) = &self.cascade else {
             return Ok(None);
         };
-        let (run, _) = RunFolder::open(run).into_diagnostic()?;
-        let screen = Trained::load(&run.best()).into_diagnostic()?;
+        let file = NetworkFile {
+            run: Some(run.clone()),
+            weights: None,
+        };
+        let (screen, _) = file.load()?;
         let Network::Screen(_) = &screen.config.network else {
             miette::bail!(
                 "{} is no screen; --cascade takes a run of `train --arch screen`",
-                run.path().display()
+                run.display()
             );
         };
         // Both look at the tiles of the network's table.

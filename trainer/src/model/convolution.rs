@@ -34,6 +34,16 @@ pub enum Norming {
     OfBatch(Vec<Statistics>),
 }
 
+impl Norming {
+    /// What was kept of the batch, in the order of the layers.
+    pub fn into_statistics(self) -> Vec<Statistics> {
+        match self {
+            Self::OfBatch(statistics) => statistics,
+            Self::Gathered => Vec::new(),
+        }
+    }
+}
+
 /// Mean and unbiased variance of each channel, `[channels]`, without autodiff.
 #[derive(Debug, Clone)]
 pub struct Statistics {

@@ -56,10 +56,7 @@ impl Screen {
     pub fn forward_training(&self, images: Tensor<4>) -> (Tensor<2>, Vec<Statistics>) {
         let mut norming = Norming::OfBatch(Vec::new());
         let logits = self.run(images, &mut norming);
-        match norming {
-            Norming::OfBatch(statistics) => (logits, statistics),
-            Norming::Gathered => (logits, Vec::new()),
-        }
+        (logits, norming.into_statistics())
     }
 
     fn run(&self, images: Tensor<4>, norming: &mut Norming) -> Tensor<2> {

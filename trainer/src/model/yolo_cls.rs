@@ -92,10 +92,7 @@ impl YoloCls {
         }
         let mut norming = Norming::OfBatch(Vec::new());
         let logits = self.run(images, &mut norming);
-        match norming {
-            Norming::OfBatch(statistics) => (logits, statistics),
-            Norming::Gathered => (logits, Vec::new()),
-        }
+        (logits, norming.into_statistics())
     }
 
     fn run(&self, images: Tensor<4>, norming: &mut Norming) -> Tensor<2> {

@@ -93,7 +93,11 @@ pub(super) fn check(config: &RunConfig, recipe: &MaeConfig) -> Result<(), TrainE
     spec.check()?;
     positive("--learning-rate", recipe.learning_rate.base)?;
     final_rate(recipe.learning_rate.last, recipe.learning_rate.base)?;
-    warmup(recipe.learning_rate.warmup_epochs, config.epochs)?;
+    warmup(
+        "--warmup-epochs",
+        recipe.learning_rate.warmup_epochs,
+        config.epochs,
+    )?;
     for change in &recipe.augmentations {
         change.check()?;
     }

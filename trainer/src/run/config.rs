@@ -247,7 +247,7 @@ impl Supervision {
     /// With the name of the option that is out of range.
     pub(crate) fn check(&self, epochs: usize) -> Result<(), TrainError> {
         positive("--learning-rate", self.learning_rate)?;
-        warmup(self.warmup_epochs, epochs)?;
+        warmup("--warmup-epochs", self.warmup_epochs, epochs)?;
         if let Some(rate) = self.final_learning_rate {
             final_rate(rate, self.learning_rate)?;
         }
@@ -314,13 +314,17 @@ pub(crate) fn final_rate(rate: f64, highest: f64) -> Result<(), TrainError> {
 }
 
 /// Refuses a warm-up that a run would not see the end of.
-pub(crate) fn warmup(warmup_epochs: f64, epochs: usize) -> Result<(), TrainError> {
+pub(crate) fn warmup(
+    name: &'static str,
+    warmup_epochs: f64,
+    epochs: usize,
+) -> Result<(), TrainError> {
     if (0.0..=epochs as f64).contains(&warmup_epochs) {
         return Ok(());
     }
     Err(TrainError::Setting {
-        name: "--warmup-epochs",
-        range: "0 or above, and no more than --epochs",
+        name,
+        range: "from 0 to the number of --epochs",
         got: warmup_epochs.to_string(),
     })
 }

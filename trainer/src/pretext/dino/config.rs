@@ -7,7 +7,7 @@ use crate::TrainError;
 use crate::data::augment::Change;
 use crate::model::dino::HeadSpec;
 use crate::optimise::schedule::{CosineSchedule, TemperatureSchedule};
-use crate::run::config::{RunConfig, below_one, not_negative, positive};
+use crate::run::config::{RunConfig, below_one, not_negative, positive, warmup};
 use crate::training::Moment;
 
 /// How a backbone learns with DINO. Weight decay begins with that of the run's
@@ -159,18 +159,10 @@ impl DinoConfig {
         ] {
             below_one(name, share)?;
         }
-        let within_the_run = "from 0 to the number of --epochs";
-        if !(0.0..=config.epochs as f64).contains(&self.warmup_epochs) {
-            return Err(refused(
-                "--warmup-epochs",
-                within_the_run,
-                self.warmup_epochs,
-            ));
-        }
-        if self.temperature_warmup_epochs > config.epochs {
-            let got = self.temperature_warmup_epochs;
-            return Err(refused("--temperature-warmup-epochs", within_the_run, got));
-        }
+        let epochs = config.epochs;
+        warmup("--warmup-epochs", self.warmup_epochs, epochs)?;
+        let of_temperature = self.temperature_warmup_epochs as f64;
+        warmup("--temperature-warmup-epochs", of_temperature, epochs)?;
         Ok(())
     }
 }
