@@ -6,12 +6,33 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use millsight_firmware_config::TILE_SIZE;
 
+use crate::classify::Room;
 use crate::flat_field::FlatField;
 use crate::position::{Geometry, Position, Travel};
 use crate::source::LineBlock;
 
 /// Pixels of one row of tiles, `[TILE_SIZE, pixels_per_line]`.
 pub type RowPixels = Box<[u8]>;
+
+/// Memory for one row. It goes round with the rows, so that nothing is
+/// allocated for a row in steady state.
+#[derive(Debug, Clone, Default)]
+pub struct RowBuffer {
+    /// The pixels.
+    pub pixels: RowPixels,
+    /// Room for what is found out about the row's tiles.
+    pub room: Room,
+}
+
+impl RowBuffer {
+    /// A buffer for a row of lines of `width` pixels.
+    pub fn new(width: usize) -> Self {
+        Self {
+            pixels: vec![0; TILE_SIZE * width].into_boxed_slice(),
+            room: Room::default(),
+        }
+    }
+}
 
 /// A row of tiles: `TILE_SIZE` lines of the strip.
 #[derive(Debug)]
@@ -35,6 +56,8 @@ pub struct Row {
     /// The pixels. `None` when no buffer was free, so that the lines were
     /// counted but could not be kept.
     pub pixels: Option<RowPixels>,
+    /// Room for what is found out about its tiles.
+    pub room: Room,
 }
 
 impl Row {
@@ -61,13 +84,13 @@ impl Row {
 #[derive(Debug, Clone)]
 pub enum Buffers {
     /// Wait for a free buffer: for sources that can wait.
-    Waiting(Receiver<RowPixels>),
+    Waiting(Receiver<RowBuffer>),
     /// Never wait: a camera does not.
-    Immediate(Receiver<RowPixels>),
+    Immediate(Receiver<RowBuffer>),
 }
 
 impl Buffers {
-    fn take(&self) -> Option<RowPixels> {
+    fn take(&self) -> Option<RowBuffer> {
         match self {
             Buffers::Waiting(free) => free.recv().ok(),
             Buffers::Immediate(free) => free.try_recv().ok(),
@@ -138,6 +161,11 @@ impl Assembler {
             let row = self.current.get_or_insert_with(|| {
                 let number = self.next_row;
                 self.next_row += 1;
+                let buffer = self.buffers.take();
+                let (pixels, room) = match buffer {
+                    Some(buffer) => (Some(buffer.pixels), buffer.room),
+                    None => (None, Room::default()),
+                };
                 Row {
                     number,
                     first_line,
@@ -147,7 +175,8 @@ impl Assembler {
                     geometry: self.geometry,
                     timestamp,
                     completed: arrived,
-                    pixels: self.buffers.take(),
+                    pixels,
+                    room,
                 }
             });
             let pixels = &block.pixels[next * width..(next + take) * width];
@@ -229,11 +258,12 @@ mod tests {
         Assembler::new(geometry, buffers, None)
     }
 
-    fn buffers(count: usize) -> Receiver<RowPixels> {
+    fn buffers(count: usize) -> Receiver<RowBuffer> {
         let (send, receive) = bounded(count.max(1));
         for _ in 0..count {
-            send.send(vec![7; TILE_SIZE * WIDTH].into_boxed_slice())
-                .unwrap();
+            let mut buffer = RowBuffer::new(WIDTH);
+            buffer.pixels.fill(7);
+            send.send(buffer).unwrap();
         }
         receive
     }

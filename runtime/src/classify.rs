@@ -17,7 +17,11 @@ use crate::assemble::Row;
 use crate::ledger::{TileState, UnjudgedReason};
 
 pub use network::Network;
-pub use settled::{SettledRow, SettledTile};
+pub use settled::{Room, SettledRow, SettledTile};
+
+/// How long the classifier runs at most, where a screen is to look at the next
+/// row in the meantime.
+const TURN: Duration = Duration::from_millis(10);
 
 /// Why tiles could not be judged.
 #[derive(Debug, thiserror::Error)]
@@ -55,18 +59,15 @@ pub struct Classifier {
     network: Network,
     screen: Option<Network>,
     detection: MaterialDetection,
-    /// Rows that were taken and not yet handed on, in their order.
-    in_hand: VecDeque<InHand>,
+    /// The row that is looked at for the first time.
+    first_look: Option<SettledRow>,
+    /// Rows with tiles that wait for the classifier, in their order.
+    in_hand: VecDeque<SettledRow>,
+    /// The tiles of the classifier's run.
+    places: Vec<Place>,
 }
 
-/// A row with tiles of which nothing is known yet.
-struct InHand {
-    row: SettledRow,
-    open_tiles: usize,
-}
-
-/// A tile that waits for the network: its row, counted from the first one
-/// that was taken, and its column.
+/// A tile in a run of the classifier: its row in hand, and its column.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     row: usize,
@@ -80,144 +81,162 @@ impl Classifier {
             network,
             screen,
             detection,
+            first_look: None,
             in_hand: VecDeque::new(),
+            places: Vec::new(),
         }
     }
 
-    /// Judges a row, and with it as many of the rows that `more` gives as the
-    /// engine takes at once. Each row is handed on as soon as all of its tiles
-    /// have their states.
-    ///
-    /// Tiles without material are background. The others go through the screen,
-    /// which clears those in which it finds nothing, and what is left through
-    /// the classifier, but for those of which the verdict would come later than
-    /// `deadline` after the row's last line. A failure of the classifier's
-    /// engine, a panic included, leaves the tiles unjudged that it was given at
-    /// that time; what a screen fails at, the classifier sees.
-    pub fn classify(
+    /// Looks at a row for the first time, and hands it on: tiles without
+    /// material are background, and of the others the screen clears those in
+    /// which it finds nothing. What is left stays open for the classifier, the
+    /// most suspicious first, and so does everything that a screen fails at.
+    /// Nobody looks at a row for which the screen would need longer than until
+    /// `deadline` after the row's last line.
+    pub fn look(
         &mut self,
         row: Row,
         deadline: Option<Duration>,
-        more: &mut dyn FnMut() -> Option<Row>,
         hand_on: &mut dyn FnMut(SettledRow),
     ) {
-        let batch = self.network.batch();
-        let mut places = Vec::with_capacity(batch);
-        let mut taken = 0;
-        let mut handed_on = 0;
-        let mut next = Some(row);
-        while let Some(row) = next {
-            self.take(row, taken, deadline, &mut places);
-            taken += 1;
-            handed_on += self.hand_on(hand_on);
-            next = if places.len() < batch && self.has_time_for_more(places.len(), deadline) {
-                more()
-            } else {
-                None
-            };
+        let fault = UnjudgedReason::Fault;
+        let row = self.first_look.insert(SettledRow::unjudged(row, fault));
+        if row.row.pixels.is_none() {
+            let lost = TileState::Unjudged(UnjudgedReason::ImageLost);
+            row.states.fill(lost);
+        } else {
+            find_material(&self.detection, row);
         }
-        for places in places.chunks(batch) {
-            self.judge(places, handed_on);
-            handed_on += self.hand_on(hand_on);
+        if let Some(screen) = &mut self.screen {
+            let cost = screen.cost(row.open.len());
+            if time_left(&row.row, deadline).is_none_or(|time| time < cost) {
+                row.give_up(UnjudgedReason::Deadline);
+                screen.fade();
+            }
+            clear(row, screen);
+        }
+        if row.is_open() {
+            let scores = row.states.len() * self.network.classes();
+            row.probabilities.resize(scores, 0.0);
+        }
+        self.hand_on_first_look(hand_on);
+    }
+
+    fn hand_on_first_look(&mut self, hand_on: &mut dyn FnMut(SettledRow)) {
+        if let Some(mut row) = self.first_look.take() {
+            row.settled = Instant::now();
+            hand_on(row);
+        }
+    }
+
+    /// Takes a row with open tiles in hand.
+    pub fn take(&mut self, row: SettledRow) {
+        self.in_hand.push_back(row);
+    }
+
+    /// Whether rows are in hand.
+    pub fn has_rows(&self) -> bool {
+        !self.in_hand.is_empty()
+    }
+
+    /// Whether the classifier could look at the tiles of one more row at once
+    /// with those in hand. Filling a batch may take half of the time until the
+    /// oldest row's deadline, so that a run that is slower than the last ones
+    /// does not make all of it late.
+    pub fn has_room(&self, deadline: Option<Duration>) -> bool {
+        let Some(oldest) = self.in_hand.front() else {
+            return true;
+        };
+        let tiles: usize = self.in_hand.iter().map(|row| row.open.len()).sum();
+        if tiles >= self.turn() {
+            return false;
+        }
+        let cost = self.network.cost(tiles + oldest.row.columns());
+        deadline.is_none_or(|deadline| oldest.row.completed.elapsed() + cost <= deadline / 2)
+    }
+
+    /// Lets the classifier run once, over the oldest open tiles in hand, and
+    /// hands on the rows that have no more of them. Tiles of which the verdict
+    /// would come later than `deadline` after the row's last line stay
+    /// unjudged, and so do those that the engine was given when it failed, a
+    /// panic included.
+    pub fn judge(&mut self, deadline: Option<Duration>, hand_on: &mut dyn FnMut(SettledRow)) {
+        let tiles = self.leave_late(deadline);
+        let rows = self.in_hand.iter().enumerate();
+        let open = rows.flat_map(|(number, row)| {
+            let place = move |&column| Place {
+                row: number,
+                column,
+            };
+            row.open.iter().map(place)
+        });
+        self.places.clear();
+        self.places.extend(open.take(tiles));
+        if !self.places.is_empty() {
+            self.run();
+        }
+        while self.in_hand.front().is_some_and(|row| !row.is_open()) {
+            if let Some(mut row) = self.in_hand.pop_front() {
+                row.settled = Instant::now();
+                hand_on(row);
+            }
         }
     }
 
     /// Gives up the rows that were taken and not yet handed on, after a panic.
     /// What is not known of their tiles stays unjudged.
     pub fn abandon(&mut self) -> impl Iterator<Item = SettledRow> {
-        self.in_hand.drain(..).map(|in_hand| in_hand.row)
+        self.first_look
+            .take()
+            .into_iter()
+            .chain(self.in_hand.drain(..))
+            .map(|mut row| {
+                row.give_up(UnjudgedReason::Fault);
+                row
+            })
     }
 
-    /// Takes a row in hand: finds its background, and adds the places of the
-    /// tiles that the network must see.
-    fn take(
-        &mut self,
-        row: Row,
-        number: usize,
-        deadline: Option<Duration>,
-        places: &mut Vec<Place>,
-    ) {
-        let columns = row.columns();
-        let lost = row.pixels.is_none();
-        self.in_hand.push_back(InHand {
-            row: SettledRow::unjudged(row, UnjudgedReason::Fault),
-            open_tiles: columns,
-        });
-        let Some(InHand { row, open_tiles }) = self.in_hand.back_mut() else {
-            return;
-        };
-        if lost {
-            row.states
-                .fill(TileState::Unjudged(UnjudgedReason::ImageLost));
-            *open_tiles = 0;
-            return;
+    /// Most tiles of a run.
+    fn turn(&self) -> usize {
+        match self.screen {
+            Some(_) => self.network.within(TURN).max(1),
+            None => self.network.batch(),
         }
-        let before = places.len();
-        let pixels = row.row.pixels.as_deref().unwrap_or_default();
-        for column in 0..columns {
-            if is_background(&self.detection, &row.row, pixels, column) {
-                row.states[column] = TileState::Background;
-            } else {
-                places.push(Place {
-                    row: number,
-                    column,
-                });
+    }
+
+    /// Gives up the oldest rows until there is one of which a tile can be judged
+    /// in time; gives the number of tiles that can.
+    fn leave_late(&mut self, deadline: Option<Duration>) -> usize {
+        let turn = self.turn();
+        for row in &mut self.in_hand {
+            let time = time_left(&row.row, deadline);
+            let tiles = time.map_or(0, |time| self.network.within(time));
+            if tiles > 0 {
+                return tiles.min(turn);
             }
+            if row.verdicts.iter().all(Option::is_none) {
+                self.network.fade();
+            }
+            row.give_up(UnjudgedReason::Deadline);
         }
-        if let Some(screen) = &mut self.screen {
-            leave_late(row, deadline, places, before, screen, places.len() - before);
-            clear(row, places, before, screen);
-        }
-        let all = places.len();
-        leave_late(row, deadline, places, before, &mut self.network, all);
-        *open_tiles = places.len() - before;
-        if *open_tiles > 0 {
-            row.probabilities = vec![0.0; columns * self.network.classes()];
-        }
+        0
     }
 
-    /// Whether the oldest row in hand can well wait for another row: filling
-    /// a batch may take half of the time until the deadline, so that a run
-    /// that is slower than the last ones does not make all of it late.
-    fn has_time_for_more(&self, tiles: usize, deadline: Option<Duration>) -> bool {
-        let (Some(deadline), Some(oldest)) = (deadline, self.in_hand.front()) else {
-            return true;
-        };
-        let row = &oldest.row.row;
-        let cost = self.network.cost(tiles + row.columns());
-        row.completed.elapsed() + cost <= deadline / 2
-    }
-
-    /// Hands on the rows at the front of which everything is known, and gives
-    /// their number.
-    fn hand_on(&mut self, hand_on: &mut dyn FnMut(SettledRow)) -> usize {
-        let mut count = 0;
-        while self.in_hand.front().is_some_and(|row| row.open_tiles == 0) {
-            let Some(InHand { mut row, .. }) = self.in_hand.pop_front() else {
-                break;
-            };
-            row.settled = Instant::now();
-            hand_on(row);
-            count += 1;
-        }
-        count
-    }
-
-    /// Runs tiles that the engine takes at once. `first` is the number of the
-    /// first row in hand.
-    fn judge(&mut self, places: &[Place], first: usize) {
-        let in_hand = &self.in_hand;
+    fn run(&mut self) {
+        let Self {
+            network,
+            in_hand,
+            places,
+            ..
+        } = self;
         let tiles = places
             .iter()
-            .map(|place| (&in_hand[place.row - first].row.row, place.column));
-        let mut problem = self.network.look(tiles).err();
-        let classes = self.network.classes();
+            .map(|place| in_hand[place.row].tile(place.column));
+        let mut problem = network.look(tiles).err();
+        let classes = network.classes();
         for (number, place) in places.iter().enumerate() {
-            let Some(InHand { row, open_tiles }) = self.in_hand.get_mut(place.row - first) else {
-                continue;
-            };
-            *open_tiles -= 1;
-            row.states[place.column] = match self.network.verdict(number) {
+            let row = &mut in_hand[place.row];
+            row.states[place.column] = match network.verdict(number) {
                 Some((verdict, probabilities)) => {
                     row.probabilities[place.column * classes..][..classes]
                         .copy_from_slice(probabilities);
@@ -227,7 +246,7 @@ impl Classifier {
                     }
                 }
                 None => {
-                    if !self.network.has_failed() {
+                    if !network.has_failed() {
                         problem.get_or_insert(ClassifyError::NotFinite);
                     }
                     TileState::Unjudged(UnjudgedReason::EngineError)
@@ -235,62 +254,73 @@ impl Classifier {
             };
             row.problems.extend(problem.take());
         }
+        for row in in_hand.iter_mut() {
+            let states = &row.states;
+            row.open.retain(|&column| states[column] == WAITING);
+        }
     }
 }
 
-/// Leaves the places of a row, those from `before` on, unjudged when a network
-/// that must look at `tiles` tiles first would make them late.
-fn leave_late(
-    row: &mut SettledRow,
-    deadline: Option<Duration>,
-    places: &mut Vec<Place>,
-    before: usize,
-    network: &mut Network,
-    tiles: usize,
-) {
-    let done = row.row.completed.elapsed() + network.cost(tiles);
-    if places.len() == before || deadline.is_none_or(|deadline| done <= deadline) {
-        return;
+/// State of a tile of which nothing is known: what it ends as when a panic
+/// leaves it behind.
+const WAITING: TileState = TileState::Unjudged(UnjudgedReason::Fault);
+
+/// Time that is left for the verdicts of a row; `None` when it is over.
+fn time_left(row: &Row, deadline: Option<Duration>) -> Option<Duration> {
+    match deadline {
+        Some(deadline) => deadline.checked_sub(row.completed.elapsed()),
+        None => Some(Duration::MAX),
     }
-    for place in places.drain(before..) {
-        row.states[place.column] = TileState::Unjudged(UnjudgedReason::Deadline);
-    }
-    network.fade();
 }
 
-/// Clears the places of a row, those from `before` on, in which the screen finds
-/// nothing. The others stay for the classifier, all of them where the screen
-/// fails.
-fn clear(row: &mut SettledRow, places: &mut Vec<Place>, before: usize, screen: &mut Network) {
-    let mut kept = before;
-    let mut next = before;
-    while next < places.len() {
-        let end = places.len().min(next + screen.batch());
-        let tiles = places[next..end]
-            .iter()
-            .map(|place| (&row.row, place.column));
+/// Finds the background of a row; its other tiles are open.
+fn find_material(detection: &MaterialDetection, row: &mut SettledRow) {
+    let pixels = row.row.pixels.as_deref().unwrap_or_default();
+    for column in 0..row.states.len() {
+        if is_background(detection, &row.row, pixels, column) {
+            row.states[column] = TileState::Background;
+        } else {
+            row.open.push(column);
+        }
+    }
+}
+
+/// Clears the open tiles of a row in which the screen finds nothing, and puts
+/// the others in the order of its suspicion.
+fn clear(row: &mut SettledRow, screen: &mut Network) {
+    let mut next = 0;
+    while next < row.open.len() {
+        let end = row.open.len().min(next + screen.batch());
+        let tiles = row.open[next..end].iter().map(|&column| row.tile(column));
         let mut problem = screen.look(tiles).err();
         for number in 0..end - next {
-            let place = places[next + number];
-            let verdict = screen.verdict(number).map(|(verdict, _)| verdict);
-            match verdict {
-                Some(verdict) if !verdict.flagged => {
-                    row.states[place.column] = TileState::Cleared;
-                    continue;
+            let column = row.open[next + number];
+            match screen.suspicion(number) {
+                Some((verdict, suspicion)) => {
+                    row.suspicions[column] = Some(suspicion);
+                    if !verdict.flagged {
+                        row.states[column] = TileState::Cleared;
+                    }
                 }
-                Some(_) => {}
                 None if screen.has_failed() => {}
                 None => {
                     problem.get_or_insert(ClassifyError::NotFinite);
                 }
             }
-            places[kept] = place;
-            kept += 1;
         }
         row.problems.extend(problem);
         next = end;
     }
-    places.truncate(kept);
+    let SettledRow {
+        open,
+        states,
+        suspicions,
+        ..
+    } = row;
+    open.retain(|&column| states[column] != TileState::Cleared);
+    // What the screen could not look at comes first.
+    let urgency = |column: usize| suspicions[column].unwrap_or(f32::INFINITY);
+    open.sort_unstable_by(|&a, &b| urgency(b).total_cmp(&urgency(a)).then(a.cmp(&b)));
 }
 
 /// Whether a tile shows no material: too few of its pixels reach the level of
@@ -300,15 +330,27 @@ fn is_background(detection: &MaterialDetection, row: &Row, pixels: &[u8], column
         return false;
     }
     let level = detection.minimum_level;
-    let bright: usize = pixels
-        .chunks_exact(row.geometry.pixels_per_line)
-        .take(row.lines)
-        .map(|line| {
-            let tile = &line[column * TILE_SIZE..][..TILE_SIZE];
-            tile.iter().filter(|&&pixel| pixel >= level).count()
-        })
-        .sum();
-    (bright as f32) < detection.minimum_share * (row.lines * TILE_SIZE) as f32
+    let enough = detection.minimum_share * (row.lines * TILE_SIZE) as f32;
+    let mut bright = 0;
+    let lines = pixels.chunks_exact(row.geometry.pixels_per_line);
+    for line in lines.take(row.lines) {
+        let tile = &line[column * TILE_SIZE..][..TILE_SIZE];
+        // Counts of so few pixels fit into bytes, of which a processor adds many
+        // at once.
+        bright += tile
+            .chunks(128)
+            .map(|part| {
+                part.iter()
+                    .map(|&pixel| u8::from(pixel >= level))
+                    .sum::<u8>()
+            })
+            .map(usize::from)
+            .sum::<usize>();
+        if bright as f32 >= enough {
+            return false;
+        }
+    }
+    (bright as f32) < enough
 }
 
 #[cfg(test)]

@@ -77,6 +77,11 @@ impl Decider {
             .map(|(index, name)| (index, name.as_str()))
     }
 
+    /// Index of the class that means "no defect".
+    pub fn no_defect(&self) -> usize {
+        self.rule.no_defect()
+    }
+
     /// Replaces the scores of one tile by its probabilities and gives the
     /// verdict; see [`VerdictRule::judge`].
     pub fn decide(&self, scores: &mut [f32]) -> Verdict {

@@ -7,7 +7,7 @@ use millsight_export::engine::{self, EngineError, EngineIdentity, EngineRequest}
 use millsight_export::model_file::{ModelFile, ModelFileError};
 use millsight_firmware_config::{Screen, Station};
 
-use crate::classify::{Classifier, Network};
+use crate::classify::{Classifier, ClassifyError, Network};
 use crate::decide::{DecideError, Decider};
 use crate::ledger::ModelIdentity;
 use crate::station;
@@ -56,6 +56,12 @@ pub enum NetworksError {
     /// The engine of the screen.
     #[error("the screen's engine did not start")]
     ScreenEngine(#[source] EngineError),
+    /// The classifier does not run.
+    #[error("the classifier failed at its first run, over a black tile")]
+    FirstRun(#[source] ClassifyError),
+    /// The screen does not run.
+    #[error("the screen failed at its first run, over a black tile")]
+    ScreenFirstRun(#[source] ClassifyError),
 }
 
 /// Starts the networks of a station on the engine that is asked for, as many as
@@ -85,15 +91,15 @@ pub fn start(station: &Station, request: &EngineRequest) -> Result<Networks, Net
     };
     let mut screens = screens.into_iter();
     let batch = station::batch(&station.engine, &model);
-    let classifiers = started
-        .engines
-        .into_iter()
-        .map(|engine| {
-            let network = Network::new(engine, &model.card, decider.clone(), batch);
-            let detection = station.material_detection.clone();
-            Classifier::new(network, screens.next(), detection)
-        })
-        .collect();
+    let classifiers = started.engines.into_iter().map(|engine| {
+        let mut network = Network::new(engine, &model.card, decider.clone(), batch);
+        network.warm_up()?;
+        let detection = station.material_detection.clone();
+        Ok(Classifier::new(network, screens.next(), detection))
+    });
+    let classifiers = classifiers
+        .collect::<Result<_, _>>()
+        .map_err(NetworksError::FirstRun)?;
     Ok(Networks {
         classifiers,
         model,
@@ -123,7 +129,13 @@ fn screens(
     let started = engine::start(&model, request, workers).map_err(NetworksError::ScreenEngine)?;
     notices.extend(started.notices);
     let batch = station::batch(&station.engine, &model);
-    let network = |engine| Network::new(engine, &model.card, decider.clone(), batch);
-    let networks = started.engines.into_iter().map(network).collect();
+    let networks = started.engines.into_iter().map(|engine| {
+        let mut network = Network::new(engine, &model.card, decider.clone(), batch);
+        network.warm_up()?;
+        Ok(network)
+    });
+    let networks = networks
+        .collect::<Result<_, _>>()
+        .map_err(NetworksError::ScreenFirstRun)?;
     Ok((networks, ModelIdentity::of(&model)))
 }

@@ -1,8 +1,9 @@
 //! The walk of the tiles through the threads.
 //!
 //! ```text
-//! line thread: source -> assemble --row--> workers: classify, decide --row--> record thread
-//!        ^                                                                         |
+//! line thread: source -> assemble --row--> workers: screen, classify --row--> record thread
+//!        ^                                 |  ^ rows with                          |
+//!        |                                 +--+ open tiles                         |
 //!        +------------------------------ free row buffers ------------------------+
 //! ```
 //!
@@ -26,9 +27,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use millsight_export::panics;
-use millsight_firmware_config::{RECORDING_ROWS, TILE_SIZE};
+use millsight_firmware_config::RECORDING_ROWS;
 
-use crate::assemble::{Assembler, Buffers, Row, RowPixels};
+use crate::assemble::{Assembler, Buffers, Row, RowBuffer};
 use crate::classify::{Classifier, SettledRow};
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, TileState, UnjudgedReason};
@@ -38,6 +39,7 @@ use crate::source::Source;
 use findings::{Findings, Problem};
 use lines::{Lines, Output};
 use settle::{Finished, Settler};
+use workers::Worker;
 
 /// Gaps and rows without an image that may wait to be recorded one by one
 /// while the disk stalls; beyond that they are summed up.
@@ -130,11 +132,12 @@ fn run_on(
     } = run;
     let workers = classifiers.len();
     let buffers = queue_rows + workers + RECORDING_ROWS;
-    let (free_in, free_out) = bounded::<RowPixels>(buffers);
+    let (free_in, free_out) = bounded::<RowBuffer>(buffers);
     for _ in 0..buffers {
-        let _ = free_in.send(vec![0; TILE_SIZE * geometry.pixels_per_line].into_boxed_slice());
+        let _ = free_in.send(RowBuffer::new(geometry.pixels_per_line));
     }
     let (rows_in, rows_out) = bounded::<Row>(buffers);
+    let (open_in, open_out) = bounded::<SettledRow>(buffers);
     // There are no more rows with pixels than buffers, and the line thread
     // tells what has none only while these leave places: so nobody ever waits
     // for one.
@@ -193,18 +196,18 @@ fn run_on(
                 drop(recording);
             })?;
             for classifier in classifiers {
-                let (rows, finished) = (rows_out.clone(), finished_in.clone());
+                let worker = Worker {
+                    classifier,
+                    rows: rows_out.clone(),
+                    open_in: open_in.clone(),
+                    open_out: open_out.clone(),
+                    finished: finished_in.clone(),
+                    unjudged_rows,
+                    deadline: drive.deadline(),
+                    findings,
+                };
                 let name = "millsight-classify";
-                start(scope, thread(name), findings, name, move || {
-                    workers::run(
-                        classifier,
-                        &rows,
-                        &finished,
-                        unjudged_rows,
-                        drive.deadline(),
-                        findings,
-                    );
-                })?;
+                start(scope, thread(name), findings, name, move || worker.run())?;
             }
             drop((rows_out, finished_in));
             let name = "millsight-lines";

@@ -33,16 +33,14 @@ impl Input {
         }
     }
 
-    /// Prepares the tile at `column` of a row's pixels into a slot, without a
-    /// copy on the way.
+    /// Prepares a tile into a slot, straight from the row of tiles in which it
+    /// lies: `tile` are the pixels from its first one on, `width` those of a line.
     pub(super) fn prepare(
         &mut self,
         slot: usize,
-        pixels: &[u8],
+        tile: &[u8],
         width: usize,
-        column: usize,
     ) -> Result<(), ClassifyError> {
-        let tile = &pixels[column * TILE_SIZE..];
         let view = ImageView::new(TILE_SIZE, TILE_SIZE, 1, width, tile)?;
         let size = self.preprocessor.output_len();
         let range = slot * size..(slot + 1) * size;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use millsight_export::card::ModelCard;
 use millsight_export::engine::Engine;
 use millsight_export::panics;
+use millsight_firmware_config::TILE_SIZE;
 
 use super::ClassifyError;
 use super::cost::Cost;
 use super::input::Input;
-use crate::assemble::Row;
 use crate::decide::{self, Decider, Verdict};
 
 /// An engine with the tiles that go into it and the scores that come out.
@@ -54,21 +54,44 @@ impl Network {
         self.cost.of(tiles, self.batch)
     }
 
+    /// Most tiles that it is thought to look at within a time, but no more than
+    /// a batch.
+    pub(super) fn within(&self, time: Duration) -> usize {
+        let fits = |&tiles: &usize| self.cost(tiles) <= time;
+        (1..=self.batch).rev().find(fits).unwrap_or(0)
+    }
+
     /// Lowers what it is thought to take, when tiles were given up because of
     /// that.
     pub(super) fn fade(&mut self) {
         self.cost.fade();
     }
 
-    /// Looks at tiles, each given by its row and its column; no more than a
-    /// batch. Nothing is known of them after a failure.
+    /// Looks at black tiles, one and then a batch, so that the engine has made
+    /// what it makes at first and the cost of a run is known.
+    ///
+    /// # Errors
+    /// As [`Network::look`].
+    pub fn warm_up(&mut self) -> Result<(), ClassifyError> {
+        let black = vec![0; TILE_SIZE * TILE_SIZE];
+        for tiles in [1, self.batch] {
+            // The first run of its kind takes longer than those that follow.
+            self.run(std::iter::repeat_n((&black[..], TILE_SIZE), tiles), tiles)?;
+            self.look(std::iter::repeat_n((&black[..], TILE_SIZE), tiles))?;
+        }
+        Ok(())
+    }
+
+    /// Looks at tiles, no more than a batch. Each is given by the pixels from its
+    /// first one on, and those of a line. Nothing is known of them after a
+    /// failure.
     ///
     /// # Errors
     /// When a tile cannot be prepared, or the engine fails, panics or gives a
     /// wrong number of scores.
     pub(super) fn look<'a>(
         &mut self,
-        tiles: impl ExactSizeIterator<Item = (&'a Row, usize)>,
+        tiles: impl ExactSizeIterator<Item = (&'a [u8], usize)>,
     ) -> Result<(), ClassifyError> {
         let (begun, count) = (Instant::now(), tiles.len());
         let run = catch_unwind(AssertUnwindSafe(|| self.run(tiles, count)))
@@ -82,13 +105,11 @@ impl Network {
 
     fn run<'a>(
         &mut self,
-        tiles: impl Iterator<Item = (&'a Row, usize)>,
+        tiles: impl Iterator<Item = (&'a [u8], usize)>,
         count: usize,
     ) -> Result<(), ClassifyError> {
-        for (slot, (row, column)) in tiles.enumerate() {
-            let pixels = row.pixels.as_deref().unwrap_or_default();
-            let width = row.geometry.pixels_per_line;
-            self.input.prepare(slot, pixels, width, column)?;
+        for (slot, (tile, width)) in tiles.enumerate() {
+            self.input.prepare(slot, tile, width)?;
         }
         let batch = self.input.batch(count);
         self.engine.run(batch, count, &mut self.scores)?;
@@ -118,5 +139,12 @@ impl Network {
             return None;
         }
         Some((self.decider.decide(scores), scores))
+    }
+
+    /// As [`Network::verdict`], with the probability of a defect.
+    pub(super) fn suspicion(&mut self, place: usize) -> Option<(Verdict, f32)> {
+        let no_defect = self.decider.no_defect();
+        let (verdict, probabilities) = self.verdict(place)?;
+        Some((verdict, 1.0 - probabilities[no_defect]))
     }
 }

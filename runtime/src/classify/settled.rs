@@ -1,14 +1,27 @@
-//! Rows whose tiles have their final states.
+//! What is found out about the tiles of a row.
 
+use std::mem;
 use std::time::Instant;
 
+use millsight_firmware_config::TILE_SIZE;
+
 use super::ClassifyError;
-use crate::assemble::Row;
+use crate::assemble::{Row, RowBuffer};
 use crate::decide::Verdict;
 use crate::ledger::{TileState, UnjudgedReason};
 use crate::position::Position;
 
-/// A row whose tiles have their final state.
+/// Room for what is found out about a row's tiles, used again for other rows.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    states: Vec<TileState>,
+    verdicts: Vec<Option<Verdict>>,
+    probabilities: Vec<f32>,
+    suspicions: Vec<Option<f32>>,
+    open: Vec<usize>,
+}
+
+/// A row with the states of its tiles. They are final when no tile is open.
 #[derive(Debug)]
 pub struct SettledRow {
     /// The row.
@@ -20,6 +33,12 @@ pub struct SettledRow {
     /// Probabilities, `[columns, classes]`; meaningful where there is a
     /// verdict.
     pub probabilities: Vec<f32>,
+    /// Probability of a defect, 0 to 1, of each tile at which the screen has
+    /// looked.
+    pub suspicions: Vec<Option<f32>>,
+    /// Columns of the tiles that wait for the classifier, in the order in which
+    /// it is to look at them.
+    pub(super) open: Vec<usize>,
     /// When the states were known.
     pub settled: Instant,
     /// What went wrong on the way.
@@ -42,17 +61,65 @@ pub struct SettledTile<'a> {
 }
 
 impl SettledRow {
-    /// A row at which nobody looks.
-    pub fn unjudged(row: Row, reason: UnjudgedReason) -> Self {
+    /// A row at which nobody has looked, for a reason.
+    pub fn unjudged(mut row: Row, reason: UnjudgedReason) -> Self {
         let columns = row.columns();
+        let Room {
+            mut states,
+            mut verdicts,
+            mut probabilities,
+            mut suspicions,
+            mut open,
+        } = mem::take(&mut row.room);
+        renew(&mut states, TileState::Unjudged(reason), columns);
+        renew(&mut verdicts, None, columns);
+        renew(&mut suspicions, None, columns);
+        probabilities.clear();
+        open.clear();
         Self {
             row,
-            states: vec![TileState::Unjudged(reason); columns],
-            verdicts: vec![None; columns],
-            probabilities: Vec::new(),
+            states,
+            verdicts,
+            probabilities,
+            suspicions,
+            open,
             settled: Instant::now(),
             problems: Vec::new(),
         }
+    }
+
+    /// Whether tiles wait for the classifier.
+    pub fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Leaves the tiles that wait for the classifier unjudged.
+    pub(super) fn give_up(&mut self, reason: UnjudgedReason) {
+        for column in self.open.drain(..) {
+            self.states[column] = TileState::Unjudged(reason);
+        }
+    }
+
+    /// The pixels of a tile, from its first one on, and those of a line.
+    pub(super) fn tile(&self, column: usize) -> (&[u8], usize) {
+        let pixels = self.row.pixels.as_deref().unwrap_or_default();
+        let from = (column * TILE_SIZE).min(pixels.len());
+        (&pixels[from..], self.row.geometry.pixels_per_line)
+    }
+
+    /// The memory of a row that is done with; `None` where it had no pixels.
+    pub fn into_buffer(self) -> Option<RowBuffer> {
+        let pixels = self.row.pixels?;
+        Some(RowBuffer {
+            pixels,
+            room: Room {
+                states: self.states,
+                verdicts: self.verdicts,
+                probabilities: self.probabilities,
+                suspicions: self.suspicions,
+                open: self.open,
+            },
+        })
     }
 
     /// The tiles from column 0 on.
@@ -70,4 +137,10 @@ impl SettledRow {
             },
         })
     }
+}
+
+/// Fills a list anew, in the memory that it has.
+fn renew<T: Clone>(list: &mut Vec<T>, value: T, length: usize) {
+    list.clear();
+    list.resize(length, value);
 }

@@ -33,16 +33,30 @@ fn row(number: u64, bright: [bool; 2]) -> Row {
         timestamp: Duration::ZERO,
         completed: Instant::now(),
         pixels: Some(pixels),
+        room: Room::default(),
     }
 }
 
+/// Looks at all rows, and then lets the classifier run until none is open.
 fn run(classifier: &mut Classifier, rows: Vec<Row>, deadline: Option<Duration>) -> Vec<SettledRow> {
-    let mut rows = rows.into_iter();
+    let mut open = VecDeque::new();
     let mut settled = Vec::new();
-    while let Some(row) = rows.next() {
-        let mut hand_on = |row| settled.push(row);
-        classifier.classify(row, deadline, &mut || rows.next(), &mut hand_on);
+    let mut hand_on = |row: SettledRow| match row.is_open() {
+        true => open.push_back(row),
+        false => settled.push(row),
+    };
+    for row in rows {
+        classifier.look(row, deadline, &mut hand_on);
     }
+    while !open.is_empty() || classifier.has_rows() {
+        while classifier.has_room(deadline)
+            && let Some(row) = open.pop_front()
+        {
+            classifier.take(row);
+        }
+        classifier.judge(deadline, &mut |row| settled.push(row));
+    }
+    settled.sort_by_key(|row| row.row.number);
     settled
 }
 
@@ -67,7 +81,7 @@ fn a_batch_is_filled_from_several_rows_and_never_exceeded() {
     let rows = bright.iter().enumerate().map(|(i, &b)| row(i as u64, b));
     let settled = run(&mut classifier, rows.collect(), None);
     drop(classifier);
-    assert_eq!(sizes.iter().collect::<Vec<_>>(), [4, 1, 1]);
+    assert_eq!(sizes.iter().collect::<Vec<_>>(), [4, 2]);
     for (number, (row, bright)) in settled.iter().zip(bright).enumerate() {
         assert_eq!(row.row.number, number as u64);
         let expected = bright.map(|bright| {
@@ -200,7 +214,7 @@ fn a_row_that_cannot_be_in_time_is_left_until_the_estimate_has_faded() {
     let deadline = Some(Duration::from_millis(60));
     let mut classifier = classifier(2, |run, tiles| {
         if run == 1 {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(200));
         }
         clean(tiles)
     });
@@ -245,17 +259,95 @@ fn background_is_told_however_late_it_is() {
 fn rows_in_hand_survive_a_panic_of_the_worker() {
     let mut classifier = classifier(4, |_, tiles| clean(tiles));
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        classifier.classify(
-            row(0, [true, true]),
-            None,
-            &mut || panic!("no more rows"),
-            &mut |_| {},
-        );
+        classifier.look(row(0, [true, true]), None, &mut |_| panic!("no place"));
     }));
-    assert!(outcome.is_err());
+    assert!(outcome.is_err(), "a row that was handed on is not in hand");
+    assert_eq!(classifier.abandon().count(), 0);
+    let mut open = None;
+    classifier.look(row(1, [true, true]), None, &mut |row| open = Some(row));
+    classifier.take(open.unwrap());
     let abandoned: Vec<_> = classifier.abandon().collect();
     assert_eq!(abandoned.len(), 1);
     let fault = TileState::Unjudged(UnjudgedReason::Fault);
     assert_eq!(abandoned[0].states, [fault, fault]);
-    assert!(abandoned[0].row.pixels.is_some());
+    assert!(abandoned[0].row.pixels.is_some() && !abandoned[0].is_open());
+}
+
+#[test]
+fn the_most_suspicious_tile_comes_first_and_the_late_ones_are_left() {
+    let screen = network(8, |_, _| vec![0.4, 0.6, 0.1, 0.9]);
+    let classifier = network(1, |_, tiles| {
+        std::thread::sleep(Duration::from_millis(100));
+        clean(tiles)
+    });
+    let mut classifier = Classifier::new(classifier, Some(screen), MaterialDetection::default());
+    let first = run(&mut classifier, vec![row(0, [true, true])], None);
+    assert_eq!(first[0].states, [JUDGED, JUDGED]);
+    let deadline = Some(Duration::from_millis(150));
+    let settled = run(&mut classifier, vec![row(1, [true, true])], deadline);
+    let late = TileState::Unjudged(UnjudgedReason::Deadline);
+    assert_eq!(settled[0].states, [late, JUDGED]);
+    assert_eq!(settled[0].suspicions, [Some(0.6), Some(0.9)]);
+}
+
+#[test]
+fn a_screen_never_waits_for_more_than_a_short_run_of_the_classifier() {
+    let (send, sizes) = crossbeam_channel::unbounded();
+    let screen = network(8, |_, tiles| [0.25, 0.75].repeat(tiles));
+    let classifier = network(8, move |_, tiles| {
+        send.send(tiles).unwrap();
+        std::thread::sleep(Duration::from_millis(8 * tiles as u64));
+        clean(tiles)
+    });
+    let mut classifier = Classifier::new(classifier, Some(screen), MaterialDetection::default());
+    let rows = || (0..3).map(|number| row(number, [true, true])).collect();
+    run(&mut classifier, rows(), None);
+    let sizes = || sizes.try_iter().collect::<Vec<_>>();
+    assert_eq!(sizes(), [6], "nothing is known of the cost yet");
+    run(&mut classifier, rows(), None);
+    assert_eq!(sizes(), [1; 6]);
+}
+
+#[test]
+fn memory_goes_round_with_the_rows() {
+    let mut classifier = classifier(4, |_, tiles| clean(tiles));
+    let mut settled = run(&mut classifier, vec![row(0, [true, true])], None);
+    let buffer = settled.remove(0).into_buffer().unwrap();
+    let again = Row {
+        pixels: Some(buffer.pixels),
+        room: buffer.room,
+        ..row(1, [true, true])
+    };
+    let settled = run(&mut classifier, vec![again], None);
+    assert_eq!(settled[0].states, [JUDGED, JUDGED]);
+    assert_eq!(settled[0].probabilities, [0.75, 0.25, 0.75, 0.25]);
+}
+
+#[test]
+fn a_tile_is_material_as_soon_as_enough_of_it_is() {
+    let detection = MaterialDetection {
+        enabled: true,
+        minimum_level: 16,
+        minimum_share: 0.5,
+    };
+    let mut tile = row(0, [false, false]);
+    let bright = |row: &mut Row, pixels: usize| {
+        let levels = row.pixels.as_mut().unwrap();
+        levels.fill(15);
+        let firsts = levels
+            .chunks_exact_mut(WIDTH)
+            .flat_map(|line| &mut line[..TILE_SIZE]);
+        firsts.take(pixels).for_each(|level| *level = 16);
+    };
+    for (lines, pixels, expected) in [
+        (TILE_SIZE, TILE_SIZE * TILE_SIZE / 2, false),
+        (TILE_SIZE, TILE_SIZE * TILE_SIZE / 2 - 1, true),
+        (100, 100 * TILE_SIZE / 2, false),
+        (100, 100 * TILE_SIZE / 2 - 1, true),
+    ] {
+        tile.lines = lines;
+        bright(&mut tile, pixels);
+        let pixels = tile.pixels.as_deref().unwrap();
+        assert_eq!(is_background(&detection, &tile, pixels, 0), expected);
+    }
 }

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use millsight_export::panics;
 
 use super::findings::{Findings, Problem};
-use crate::assemble::RowPixels;
+use crate::assemble::RowBuffer;
 use crate::classify::SettledRow;
 use crate::ledger::{Ledger, TileState};
 use crate::record::{RecordError, Recorder};
@@ -27,7 +27,7 @@ pub(super) enum Finished {
 pub(super) struct Settler<'a> {
     pub(super) recorder: Option<&'a mut Recorder>,
     pub(super) observe: Option<&'a mut (dyn FnMut(&SettledRow) + Send)>,
-    pub(super) free: Sender<RowPixels>,
+    pub(super) free: Sender<RowBuffer>,
     pub(super) deadline: Option<Duration>,
     pub(super) ledger: &'a Ledger,
     pub(super) findings: &'a Findings,
@@ -74,8 +74,8 @@ impl Settler<'_> {
             self.observe = None;
         }
         self.record(|recorder| recorder.row(&row));
-        if let Some(pixels) = row.row.pixels.take() {
-            let _ = self.free.send(pixels);
+        if let Some(buffer) = row.into_buffer() {
+            let _ = self.free.send(buffer);
         }
     }
 
@@ -106,6 +106,8 @@ impl Settler<'_> {
 
 /// Enters the states of a row's tiles into the ledger.
 pub(super) fn enter(row: &SettledRow, deadline: Option<Duration>, ledger: &Ledger) {
+    debug_assert!(!row.is_open(), "a tile of {:?} has no state", row.row);
+    debug_assert_eq!(row.states.len(), row.row.columns());
     let judged = row
         .states
         .iter()

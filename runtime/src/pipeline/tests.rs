@@ -5,7 +5,10 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::Instant;
 
+use millsight_firmware_config::TILE_SIZE;
+
 use super::*;
+use crate::classify::Room;
 use crate::source::{Event, Gap, LineBlock, SourceError};
 use crate::testing::{CLASSES, classifier, clean};
 
@@ -430,6 +433,7 @@ fn a_stalled_record_thread_costs_no_memory_and_no_count() {
             timestamp: Duration::ZERO,
             completed: Instant::now(),
             pixels: None,
+            room: Room::default(),
         };
         output.row(row);
         let gap = Gap {

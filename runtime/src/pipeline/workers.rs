@@ -1,45 +1,117 @@
-//! Worker threads: rows come from the line thread, are judged, and go on to
-//! the record thread.
+//! Worker threads. Each looks at the rows that come from the line thread, and
+//! in the time that is left lets the classifier look at what is still open in
+//! them. So the next row never waits for more than one run of the classifier,
+//! and in a burst of defects it is the classifier that falls behind and never
+//! the screen.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use millsight_export::panics;
 
 use super::findings::{Findings, Problem};
 use super::settle::Finished;
 use crate::assemble::Row;
-use crate::classify::Classifier;
+use crate::classify::{Classifier, SettledRow};
 
-/// Judges rows until no more come. After a panic the rows in hand are given
-/// up, and the next ones are judged all the same.
-pub(super) fn run(
-    mut classifier: Classifier,
-    rows: &Receiver<Row>,
-    finished: &Sender<Finished>,
-    unjudged_rows: &AtomicUsize,
-    deadline: Option<Duration>,
-    findings: &Findings,
-) {
-    let mut hand_on = |row| {
-        unjudged_rows.fetch_sub(1, Ordering::Relaxed);
-        // The record thread takes until all senders are gone.
-        let _ = finished.send(Finished::Row(row));
-    };
-    for row in rows {
-        let judged = catch_unwind(AssertUnwindSafe(|| {
-            let mut more = || rows.try_recv().ok();
-            classifier.classify(row, deadline, &mut more, &mut hand_on);
-        }));
-        if let Err(panic) = judged {
-            let message = panics::message(&*panic);
-            findings.problem(
-                Problem::Panic("classify"),
-                format!("the classifier panicked: {message}"),
-            );
-            classifier.abandon().for_each(&mut hand_on);
+/// What a worker works with.
+pub(super) struct Worker<'a> {
+    pub(super) classifier: Classifier,
+    /// Rows at which nobody has looked.
+    pub(super) rows: Receiver<Row>,
+    /// Rows with open tiles, on their way from any worker to any other. There
+    /// is a place for each row that has pixels.
+    pub(super) open_in: Sender<SettledRow>,
+    pub(super) open_out: Receiver<SettledRow>,
+    pub(super) finished: Sender<Finished>,
+    /// Rows that were given to the workers and are not finished.
+    pub(super) unjudged_rows: &'a AtomicUsize,
+    pub(super) deadline: Option<Duration>,
+    pub(super) findings: &'a Findings,
+}
+
+/// What is to be done next.
+#[expect(clippy::large_enum_variant, reason = "most of them are rows")]
+enum Task {
+    /// Look at a row.
+    Look(Row),
+    /// Let the classifier look at the rows in hand.
+    Judge,
+}
+
+impl Worker<'_> {
+    /// Works until no more rows come and none is open. After a panic the rows
+    /// in hand are given up, and the next ones are judged all the same.
+    pub(super) fn run(mut self) {
+        while let Some(task) = self.next_task() {
+            let Self {
+                classifier,
+                open_in,
+                finished,
+                unjudged_rows,
+                deadline,
+                findings,
+                ..
+            } = &mut self;
+            let mut hand_on = |row: SettledRow| {
+                let closed = if row.is_open() {
+                    // This worker itself holds the other end.
+                    let sent = open_in.try_send(row);
+                    sent.err().map(|refused| refused.into_inner())
+                } else {
+                    Some(row)
+                };
+                if let Some(row) = closed {
+                    unjudged_rows.fetch_sub(1, Ordering::Relaxed);
+                    // The record thread takes until all senders are gone.
+                    let _ = finished.send(Finished::Row(row));
+                }
+            };
+            let done = catch_unwind(AssertUnwindSafe(|| match task {
+                Task::Look(row) => classifier.look(row, *deadline, &mut hand_on),
+                Task::Judge => classifier.judge(*deadline, &mut hand_on),
+            }));
+            if let Err(panic) = done {
+                let message = panics::message(&*panic);
+                findings.problem(
+                    Problem::Panic("classify"),
+                    format!("the classifier panicked: {message}"),
+                );
+                classifier.abandon().for_each(&mut hand_on);
+            }
+        }
+    }
+
+    /// What comes first: a row at which nobody has looked, then open tiles.
+    /// `None` when there is nothing and nothing more comes: another worker that
+    /// still has a row sees to it itself.
+    fn next_task(&mut self) -> Option<Task> {
+        loop {
+            let rows_have_ended = match self.rows.try_recv() {
+                Ok(row) => return Some(Task::Look(row)),
+                Err(ended) => ended == TryRecvError::Disconnected,
+            };
+            while self.classifier.has_room(self.deadline)
+                && let Ok(row) = self.open_out.try_recv()
+            {
+                self.classifier.take(row);
+            }
+            if self.classifier.has_rows() {
+                return Some(Task::Judge);
+            }
+            if rows_have_ended {
+                return None;
+            }
+            select! {
+                recv(self.rows) -> row => if let Ok(row) = row {
+                    return Some(Task::Look(row));
+                },
+                recv(self.open_out) -> row => if let Ok(row) = row {
+                    self.classifier.take(row);
+                },
+            }
         }
     }
 }

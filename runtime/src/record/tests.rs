@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::assemble::Row;
+use crate::classify::Room;
 use crate::ledger::{Ledger, UnjudgedReason};
 use crate::pipeline::{self, Drive, Run};
 use crate::source::{Event, LineBlock, Source, SourceError};
@@ -63,6 +64,7 @@ fn row(number: u64) -> SettledRow {
         timestamp: Duration::ZERO,
         completed: Instant::now(),
         pixels: Some(vec![9; WIDTH * TILE_SIZE].into_boxed_slice()),
+        room: Room::default(),
     };
     SettledRow::unjudged(row, UnjudgedReason::Overload)
 }

@@ -174,6 +174,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::assemble::Row;
+    use crate::classify::Room;
     use crate::ledger::UnjudgedReason;
     use std::time::Instant;
 
@@ -246,6 +247,7 @@ queue_rows = 2
                 timestamp: Duration::ZERO,
                 completed: Instant::now(),
                 pixels: None,
+                room: Room::default(),
             };
             let mut settled = SettledRow::unjudged(row, UnjudgedReason::ImageLost);
             settled.states[0] = TileState::Judged { flagged: None };
