@@ -7,6 +7,7 @@ mod network;
 mod settled;
 
 use std::collections::VecDeque;
+use std::iter;
 use std::time::{Duration, Instant};
 
 use millsight_export::engine::EngineError;
@@ -14,6 +15,7 @@ use millsight_export::preprocess::{PreprocessError, ViewError};
 use millsight_firmware_config::{MaterialDetection, TILE_SIZE};
 
 use crate::assemble::Row;
+use crate::decide::Verdict;
 use crate::ledger::{TileState, UnjudgedReason};
 
 pub use network::Network;
@@ -181,6 +183,17 @@ impl Classifier {
                 hand_on(row);
             }
         }
+    }
+
+    /// Judges one tile, `[512, 512]`, without regard to time; gives its verdict
+    /// and the probability of each class.
+    ///
+    /// # Errors
+    /// When the tile cannot be prepared, or the engine fails or gives scores
+    /// that are no numbers.
+    pub fn judge_alone(&mut self, tile: &[u8]) -> Result<(Verdict, &[f32]), ClassifyError> {
+        self.network.look(iter::once((tile, TILE_SIZE)))?;
+        self.network.verdict(0).ok_or(ClassifyError::NotFinite)
     }
 
     /// Gives up the rows that were taken and not yet handed on, after a panic.

@@ -39,6 +39,11 @@ impl UnjudgedReason {
         UnjudgedReason::Fault,
     ];
 
+    /// Whether only time was missing, so that the tile can be judged later.
+    pub fn is_overdue(self) -> bool {
+        matches!(self, UnjudgedReason::Overload | UnjudgedReason::Deadline)
+    }
+
     /// The reason's name in summaries and records.
     pub fn name(self) -> &'static str {
         match self {
@@ -169,6 +174,13 @@ impl Ledger {
         counter.fetch_add(1, Ordering::Relaxed);
         let moment = self.started.elapsed().as_micros() as u64;
         self.last_settled.fetch_max(moment, Ordering::Relaxed);
+    }
+
+    /// Counts that a tile, counted as unjudged before, was judged after all.
+    pub fn judged_late(&self, reason: UnjudgedReason, flagged: Option<usize>) {
+        self.settle(TileState::Judged { flagged });
+        self.late(1);
+        self.unjudged[reason as usize].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Counts verdicts that came after their deadline; they are counted as

@@ -11,7 +11,11 @@
 //! that can wait, the lack of a free buffer. No thread stops taking from its
 //! queue before the queue is closed, whatever fails or panics around it, so
 //! that every row comes to the record thread and is counted there.
+//!
+//! A tile that cannot be judged in time is recorded as unjudged, with its image,
+//! and comes back to the workers as [`backlog`] when they have time for it.
 
+mod backlog;
 mod findings;
 mod lines;
 mod settle;
@@ -36,6 +40,7 @@ use crate::ledger::{Ledger, TileState, UnjudgedReason};
 use crate::position::Geometry;
 use crate::record::Recorder;
 use crate::source::Source;
+use backlog::Backlog;
 use findings::{Findings, Problem};
 use lines::{Lines, Output};
 use settle::{Finished, Settler};
@@ -139,21 +144,28 @@ fn run_on(
     let (rows_in, rows_out) = bounded::<Row>(buffers);
     let (open_in, open_out) = bounded::<SettledRow>(buffers);
     // There are no more rows with pixels than buffers, and the line thread
-    // tells what has none only while these leave places: so nobody ever waits
-    // for one.
+    // tells what has none, and the workers judge the backlog, only while these
+    // leave places: so nobody ever waits for one.
     let most_told = buffers + MOST_WAITING_NOTES;
-    let (finished_in, finished_out) = bounded::<Finished>(most_told + buffers);
+    let (finished_in, finished_out) = bounded::<Finished>(most_told + buffers + workers);
     let findings = Findings::default();
     let unjudged_rows = AtomicUsize::new(0);
+    let backlog = Backlog::new(
+        recorder
+            .as_ref()
+            .is_some_and(|recorder| recorder.keeps_overdue()),
+    );
     // Nothing is sent: that the record thread ends is what the receiver sees.
     let (recording, recorded) = bounded::<()>(0);
     thread::scope(|scope| {
-        let (findings, unjudged_rows) = (&findings, &unjudged_rows);
+        let (findings, unjudged_rows, backlog) = (&findings, &unjudged_rows, &backlog);
         let settler = Settler {
             recorder,
             observe: observe.map(|observe| observe as &mut (dyn FnMut(&SettledRow) + Send)),
             free: free_in,
             deadline: drive.deadline(),
+            backlog,
+            overdue: 0,
             ledger,
             findings,
         };
@@ -175,6 +187,7 @@ fn run_on(
                 most_unjudged: queue_rows + workers,
                 most_told,
                 unjudged_rows,
+                backlog,
                 pending: None,
                 unrecorded_rows: 0,
                 ledger,
@@ -202,7 +215,10 @@ fn run_on(
                     open_in: open_in.clone(),
                     open_out: open_out.clone(),
                     finished: finished_in.clone(),
+                    most_told,
                     unjudged_rows,
+                    backlog,
+                    stop,
                     deadline: drive.deadline(),
                     findings,
                 };

@@ -35,6 +35,7 @@ mod error;
 pub mod export;
 mod folder;
 mod images;
+mod overdue;
 
 #[cfg(test)]
 mod tests;
@@ -55,6 +56,8 @@ pub use database::database_path;
 pub use error::RecordError;
 use folder::FolderLock;
 use images::Images;
+pub use images::read_tile;
+pub use overdue::{JudgedLate, Overdue};
 
 /// Longest time that a row waits to be committed.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
@@ -91,6 +94,8 @@ pub struct Recorder {
     piece: i64,
     description: RunDescription,
     group: Group,
+    /// Overdue tiles that are durable and that nobody has taken yet.
+    overdue: Vec<Overdue>,
     recorded: Recorded,
     _lock: FolderLock,
 }
@@ -102,6 +107,8 @@ struct Group {
     begun: Option<Instant>,
     /// What will have been recorded.
     rows: Recorded,
+    /// Overdue tiles among them.
+    overdue: Vec<Overdue>,
 }
 
 impl Recorder {
@@ -137,6 +144,7 @@ impl Recorder {
             piece,
             description,
             group: Group::default(),
+            overdue: Vec::new(),
             recorded: Recorded::default(),
             _lock: lock,
         })
@@ -179,6 +187,9 @@ impl Recorder {
                     self.group.rows.images_lost += u64::from(problem.is_some());
                     self.group.rows.images += u64::from(image.is_some());
                     if let Some(image) = image {
+                        self.group.overdue.extend(overdue(row, column, tile, || {
+                            self.folder.join(&image.relative)
+                        }));
                         self.images.keep(image, tile);
                     }
                     first_error = first_error.or(problem);
@@ -191,6 +202,44 @@ impl Recorder {
         }
         let committed = self.commit_if_due();
         first_error.map_or(committed, Err)
+    }
+
+    /// Whether tiles that were not judged in time have images from which they
+    /// can be judged later.
+    pub fn keeps_overdue(&self) -> bool {
+        self.keep_images != KeepImages::None
+    }
+
+    /// Tiles that were not judged in time and are durable since the last call.
+    pub fn take_overdue(&mut self) -> impl Iterator<Item = Overdue> {
+        self.overdue.drain(..)
+    }
+
+    /// Records the verdict of a tile that was overdue.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the tile then stays recorded as
+    /// unjudged, which is counted.
+    pub fn judged_late(&mut self, judged: &JudgedLate) -> Result<(), RecordError> {
+        let verdict = judged.verdict;
+        let latency = judged.settled.duration_since(judged.tile.completed);
+        let class = self.description.card.classes[verdict.class].clone();
+        let values = params![
+            judged.tile.tile,
+            class,
+            f64::from(verdict.probability),
+            serde_json::to_string(&judged.probabilities).unwrap_or_default(),
+            latency.as_secs_f64() * 1000.0,
+            database::now(),
+        ];
+        match self.execute(database::JUDGE_TILE, values) {
+            Ok(_) => self.group.rows.late_verdicts += 1,
+            Err(error) => {
+                self.recorded.late_verdicts_lost += 1;
+                return Err(error);
+            }
+        }
+        self.commit_if_due()
     }
 
     /// Records a gap in the sequence of lines, at `metres` from the head.
@@ -243,6 +292,7 @@ impl Recorder {
         let mut first_error = None;
         let mut committed = Ok(());
         for (tile, error) in failed {
+            self.group.overdue.retain(|overdue| overdue.tile != tile);
             self.group.rows.images -= 1;
             self.group.rows.images_lost += 1;
             let error = RecordError::Image {
@@ -260,7 +310,9 @@ impl Recorder {
         let committed = committed.and_then(|()| self.database.execute_batch("COMMIT"));
         match committed {
             Ok(()) => {
-                self.recorded.add(&std::mem::take(&mut self.group).rows);
+                let group = std::mem::take(&mut self.group);
+                self.recorded.add(&group.rows);
+                self.overdue.extend(group.overdue);
                 self.images.look_at_database();
                 first_error.map_or(Ok(()), Err)
             }
@@ -339,6 +391,7 @@ impl Recorder {
             class,
             verdict.map(|verdict| f64::from(verdict.probability)),
             probabilities,
+            row.suspicions[column].map(f64::from),
             image,
             image_problem,
             file,
@@ -377,6 +430,26 @@ impl Recorder {
         let lost = std::mem::take(&mut self.group).rows;
         self.recorded.tiles_lost += lost.tiles;
         self.recorded.gaps_lost += lost.gaps;
+        self.recorded.late_verdicts_lost += lost.late_verdicts;
+    }
+}
+
+/// A recorded tile, where it was not judged in time.
+fn overdue(
+    row: &SettledRow,
+    column: usize,
+    tile: i64,
+    image: impl FnOnce() -> PathBuf,
+) -> Option<Overdue> {
+    match row.states[column] {
+        TileState::Unjudged(reason) if reason.is_overdue() => Some(Overdue {
+            tile,
+            image: image(),
+            reason,
+            suspicion: row.suspicions[column],
+            completed: row.row.completed,
+        }),
+        _ => None,
     }
 }
 

@@ -93,6 +93,19 @@ impl SettledRow {
         !self.open.is_empty()
     }
 
+    /// Number of its tiles for which only time was missing, and whose image is
+    /// there, so that they can be judged later.
+    pub fn overdue(&self) -> usize {
+        let is_overdue = |state: &&TileState| match state {
+            TileState::Unjudged(reason) => reason.is_overdue(),
+            _ => false,
+        };
+        match self.row.pixels {
+            Some(_) => self.states.iter().filter(is_overdue).count(),
+            None => 0,
+        }
+    }
+
     /// Leaves the tiles that wait for the classifier unjudged.
     pub(super) fn give_up(&mut self, reason: UnjudgedReason) {
         for column in self.open.drain(..) {

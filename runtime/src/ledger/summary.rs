@@ -122,6 +122,10 @@ pub struct Recorded {
     pub gaps: u64,
     /// Gaps that should be recorded and are not.
     pub gaps_lost: u64,
+    /// Verdicts of tiles that were recorded as unjudged before.
+    pub late_verdicts: u64,
+    /// Such verdicts that are not recorded.
+    pub late_verdicts_lost: u64,
 }
 
 impl Recorded {
@@ -133,20 +137,25 @@ impl Recorded {
         self.images_lost += more.images_lost;
         self.gaps += more.gaps;
         self.gaps_lost += more.gaps_lost;
+        self.late_verdicts += more.late_verdicts;
+        self.late_verdicts_lost += more.late_verdicts_lost;
     }
 
     /// What was lost, in words; `None` when nothing was.
     pub fn problem(&self) -> Option<String> {
-        if self.tiles_lost + self.images_lost + self.gaps_lost == 0 {
+        let lost = self.tiles_lost + self.images_lost + self.gaps_lost + self.late_verdicts_lost;
+        if lost == 0 {
             return None;
         }
         Some(format!(
-            "lost from the record: {} of {} tiles, the images of {} others, {} of {} gaps",
+            "lost from the record: {} of {} tiles, the images of {} others, {} of {} gaps, {} of {} late verdicts",
             self.tiles_lost,
             self.tiles + self.tiles_lost,
             self.images_lost,
             self.gaps_lost,
-            self.gaps + self.gaps_lost
+            self.gaps + self.gaps_lost,
+            self.late_verdicts_lost,
+            self.late_verdicts + self.late_verdicts_lost
         ))
     }
 }

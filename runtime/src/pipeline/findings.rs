@@ -33,6 +33,8 @@ pub(super) enum Problem {
     Record(Discriminant<RecordError>),
     /// Rows that were counted, but not recorded one by one.
     Unrecorded,
+    /// Recorded images that cannot be read again.
+    Backlog,
     /// Verdicts after their deadline.
     Late,
     /// Tiles without a state.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crossbeam_channel::{SendError, Sender};
 use millsight_export::panics;
 
+use super::backlog::Backlog;
 use super::findings::{Findings, Notice, Problem};
 use super::settle::{self, Finished};
 use crate::assemble::{Assembler, Row};
@@ -267,6 +268,7 @@ pub(super) struct Output<'a> {
     pub(super) most_told: usize,
     /// Rows that were given to the workers and have no verdict yet.
     pub(super) unjudged_rows: &'a AtomicUsize,
+    pub(super) backlog: &'a Backlog,
     /// Gaps that found no place yet, as one.
     pub(super) pending: Option<PendingGaps>,
     /// Rows without an image that were counted and found no place.
@@ -308,6 +310,7 @@ impl Output<'_> {
             self.unrecorded_rows += 1;
             Err(Finished::Row(row))
         } else {
+            self.backlog.sent(&row);
             let sent = self.finished.send(Finished::Row(row));
             sent.map_err(|SendError(finished)| finished)
         };

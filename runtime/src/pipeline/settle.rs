@@ -3,15 +3,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
+use std::{iter, mem};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use millsight_export::panics;
 
+use super::backlog::Backlog;
 use super::findings::{Findings, Problem};
 use crate::assemble::RowBuffer;
 use crate::classify::SettledRow;
 use crate::ledger::{Ledger, TileState};
-use crate::record::{RecordError, Recorder};
+use crate::record::{JudgedLate, RecordError, Recorder};
 use crate::source::Gap;
 
 /// What the record thread is told.
@@ -21,6 +23,8 @@ pub(super) enum Finished {
     Row(SettledRow),
     /// Lines that are missing, and where on the piece.
     Gap { gap: Gap, metres: f64 },
+    /// A tile of the backlog has its verdict.
+    Late(JudgedLate),
 }
 
 /// What the record thread works with.
@@ -29,8 +33,18 @@ pub(super) struct Settler<'a> {
     pub(super) observe: Option<&'a mut (dyn FnMut(&SettledRow) + Send)>,
     pub(super) free: Sender<RowBuffer>,
     pub(super) deadline: Option<Duration>,
+    pub(super) backlog: &'a Backlog,
+    /// Overdue tiles of the rows that wait to be committed.
+    pub(super) overdue: usize,
     pub(super) ledger: &'a Ledger,
     pub(super) findings: &'a Findings,
+}
+
+/// However the record thread ends, nothing comes back from it.
+impl Drop for Settler<'_> {
+    fn drop(&mut self) {
+        self.backlog.close();
+    }
 }
 
 impl Settler<'_> {
@@ -51,14 +65,45 @@ impl Settler<'_> {
                     self.record(|recorder| recorder.gap(&gap, metres));
                 }
                 Ok(Finished::Row(row)) => self.row(row),
+                Ok(Finished::Late(judged)) => self.judged_late(&judged),
                 Err(RecvTimeoutError::Timeout) => self.record(Recorder::commit_if_due),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.fill_backlog();
         }
+    }
+
+    /// What is durable can be judged from the record.
+    fn fill_backlog(&mut self) {
+        match &mut self.recorder {
+            // What waits to be committed is on its way.
+            Some(recorder) if recorder.commit_due().is_some() => {
+                self.backlog.recorded(0, recorder.take_overdue());
+            }
+            Some(recorder) => {
+                let tiles = mem::take(&mut self.overdue);
+                self.backlog.recorded(tiles, recorder.take_overdue());
+            }
+            None => self
+                .backlog
+                .recorded(mem::take(&mut self.overdue), iter::empty()),
+        }
+    }
+
+    fn judged_late(&mut self, judged: &JudgedLate) {
+        let verdict = judged.verdict;
+        let flagged = verdict.flagged.then_some(verdict.class);
+        self.ledger.judged_late(judged.tile.reason, flagged);
+        let latency = judged
+            .settled
+            .saturating_duration_since(judged.tile.completed);
+        self.ledger.latency(latency, 1);
+        self.record(|recorder| recorder.judged_late(judged));
     }
 
     fn row(&mut self, mut row: SettledRow) {
         enter(&row, self.deadline, self.ledger);
+        self.overdue += row.overdue();
         for error in row.problems.drain(..) {
             self.findings
                 .problem(Problem::classify(&error), error.to_string());

@@ -12,6 +12,8 @@ use crate::classify::Room;
 use crate::source::{Event, Gap, LineBlock, SourceError};
 use crate::testing::{CLASSES, classifier, clean};
 
+mod overload;
+
 /// One column of tiles.
 const WIDTH: usize = TILE_SIZE;
 
@@ -418,6 +420,7 @@ fn a_stalled_record_thread_costs_no_memory_and_no_count() {
         most_unjudged: 1,
         most_told: 2,
         unjudged_rows: &AtomicUsize::new(0),
+        backlog: &Backlog::new(false),
         pending: None,
         unrecorded_rows: 0,
         ledger: &ledger,
@@ -454,6 +457,7 @@ fn a_stalled_record_thread_costs_no_memory_and_no_count() {
                 settle::enter(&row, None, &ledger);
             }
             Finished::Gap { gap, .. } => missing += gap.lines,
+            Finished::Late(judged) => panic!("{judged:?}"),
         }
     }
     assert_eq!((rows, missing), (1, 3000));
@@ -474,11 +478,14 @@ fn a_recorder_that_panics_is_left_out_and_the_run_is_marked() {
         observe: None,
         free: bounded(1).0,
         deadline: None,
+        backlog: &Backlog::new(true),
+        overdue: 0,
         ledger: &ledger,
         findings: &findings,
     };
     settler.record(|_| panic!("disk on fire"));
     settler.record(|_| panic!("called again"));
+    drop(settler);
     let problems = findings.into_outcome().problems;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].contains("disk on fire"), "{problems:?}");

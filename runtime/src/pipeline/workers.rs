@@ -5,16 +5,22 @@
 //! the screen.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, select};
 use millsight_export::panics;
 
+use super::backlog::Backlog;
 use super::findings::{Findings, Problem};
 use super::settle::Finished;
 use crate::assemble::Row;
 use crate::classify::{Classifier, SettledRow};
+use crate::record::{self, JudgedLate, Overdue};
+
+/// How often a worker that has nothing to do looks at the backlog.
+const BACKLOG_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a worker works with.
 pub(super) struct Worker<'a> {
@@ -26,19 +32,24 @@ pub(super) struct Worker<'a> {
     pub(super) open_in: Sender<SettledRow>,
     pub(super) open_out: Receiver<SettledRow>,
     pub(super) finished: Sender<Finished>,
+    /// Places of the record thread's queue up to which the backlog may fill it.
+    pub(super) most_told: usize,
     /// Rows that were given to the workers and are not finished.
     pub(super) unjudged_rows: &'a AtomicUsize,
+    pub(super) backlog: &'a Backlog,
+    pub(super) stop: &'a AtomicBool,
     pub(super) deadline: Option<Duration>,
     pub(super) findings: &'a Findings,
 }
 
 /// What is to be done next.
-#[expect(clippy::large_enum_variant, reason = "most of them are rows")]
 enum Task {
     /// Look at a row.
     Look(Row),
     /// Let the classifier look at the rows in hand.
     Judge,
+    /// Judge a tile of the backlog.
+    JudgeLate(Overdue),
 }
 
 impl Worker<'_> {
@@ -51,6 +62,7 @@ impl Worker<'_> {
                 open_in,
                 finished,
                 unjudged_rows,
+                backlog,
                 deadline,
                 findings,
                 ..
@@ -65,6 +77,7 @@ impl Worker<'_> {
                 };
                 if let Some(row) = closed {
                     unjudged_rows.fetch_sub(1, Ordering::Relaxed);
+                    backlog.sent(&row);
                     // The record thread takes until all senders are gone.
                     let _ = finished.send(Finished::Row(row));
                 }
@@ -72,6 +85,7 @@ impl Worker<'_> {
             let done = catch_unwind(AssertUnwindSafe(|| match task {
                 Task::Look(row) => classifier.look(row, *deadline, &mut hand_on),
                 Task::Judge => classifier.judge(*deadline, &mut hand_on),
+                Task::JudgeLate(tile) => judge_late(classifier, tile, finished, findings),
             }));
             if let Err(panic) = done {
                 let message = panics::message(&*panic);
@@ -84,9 +98,10 @@ impl Worker<'_> {
         }
     }
 
-    /// What comes first: a row at which nobody has looked, then open tiles.
-    /// `None` when there is nothing and nothing more comes: another worker that
-    /// still has a row sees to it itself.
+    /// What comes first: a row at which nobody has looked, then open tiles, then
+    /// the backlog, which is left when the run is stopped. `None` when there is
+    /// nothing and nothing more comes: another worker that still has a row sees
+    /// to it itself.
     fn next_task(&mut self) -> Option<Task> {
         loop {
             let rows_have_ended = match self.rows.try_recv() {
@@ -101,8 +116,19 @@ impl Worker<'_> {
             if self.classifier.has_rows() {
                 return Some(Task::Judge);
             }
+            let is_stopped = rows_have_ended && self.stop.load(Ordering::Relaxed);
+            if !is_stopped
+                && self.finished.len() < self.most_told
+                && let Some(tile) = self.backlog.take()
+            {
+                return Some(Task::JudgeLate(tile));
+            }
             if rows_have_ended {
-                return None;
+                if is_stopped || self.backlog.is_done() {
+                    return None;
+                }
+                thread::sleep(BACKLOG_INTERVAL);
+                continue;
             }
             select! {
                 recv(self.rows) -> row => if let Ok(row) = row {
@@ -111,7 +137,41 @@ impl Worker<'_> {
                 recv(self.open_out) -> row => if let Ok(row) = row {
                     self.classifier.take(row);
                 },
+                default(BACKLOG_INTERVAL) => {}
             }
         }
+    }
+}
+
+/// Judges a tile of the backlog. What cannot be judged stays unjudged.
+pub(super) fn judge_late(
+    classifier: &mut Classifier,
+    tile: Overdue,
+    finished: &Sender<Finished>,
+    findings: &Findings,
+) {
+    let levels = match record::read_tile(&tile.image) {
+        Ok(levels) => levels,
+        Err(error) => {
+            let image = tile.image.display();
+            findings.problem(
+                Problem::Backlog,
+                format!("the recorded image {image} cannot be read, so that its tile stays unjudged: {error}"),
+            );
+            return;
+        }
+    };
+    match classifier.judge_alone(&levels) {
+        Ok((verdict, probabilities)) => {
+            let probabilities = probabilities.to_vec();
+            let judged = JudgedLate {
+                tile,
+                verdict,
+                probabilities,
+                settled: Instant::now(),
+            };
+            let _ = finished.send(Finished::Late(judged));
+        }
+        Err(error) => findings.problem(Problem::classify(&error), error.to_string()),
     }
 }

@@ -9,15 +9,20 @@ use super::{RecordError, RunDescription};
 
 /// Version of the tables, kept in the database as `user_version`. It changes
 /// with every change of `schema.sql`.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Inserts a tile.
 pub(super) const INSERT_TILE: &str = "INSERT INTO tile (piece, row, \"column\", first_line, \
      metres, millimetres, encoder, lines, state, reason, class, probability, probabilities, \
-     image, image_problem, file, latency_ms, settled) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+     suspicion, image, image_problem, file, latency_ms, settled) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+     ?19)";
+
+/// Notes the verdict of a tile that was judged after all.
+pub(super) const JUDGE_TILE: &str = "UPDATE tile SET state = 'judged', reason = NULL, class = ?2, \
+     probability = ?3, probabilities = ?4, latency_ms = ?5, settled = ?6 WHERE id = ?1";
 
 /// Inserts a gap.
 pub(super) const INSERT_GAP: &str =

@@ -1,7 +1,7 @@
 //! Tile images of a record.
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use millsight_export::durable;
@@ -249,6 +249,22 @@ fn write_png(folder: &Path, tile: &[u8]) -> io::Result<(NamedTempFile, u64)> {
     }
     let size = file.as_file().metadata()?.len();
     Ok((file, size))
+}
+
+/// Reads the image of a tile: its grey levels, `[512, 512]`.
+///
+/// # Errors
+/// When the file cannot be read or is no image of a tile.
+pub fn read_tile(path: &Path) -> io::Result<Vec<u8>> {
+    let mut reader = png::Decoder::new(BufReader::new(fs::File::open(path)?))
+        .read_info()
+        .map_err(io::Error::other)?;
+    let mut tile = vec![0; TILE_SIZE * TILE_SIZE];
+    if reader.output_buffer_size() != Some(tile.len()) {
+        return Err(io::Error::other("it is no image of a tile"));
+    }
+    reader.next_frame(&mut tile).map_err(io::Error::other)?;
+    Ok(tile)
 }
 
 fn size_of_folder(folder: &Path) -> io::Result<u64> {

@@ -44,6 +44,7 @@ CREATE TABLE tile (
     class TEXT,
     probability REAL,
     probabilities TEXT,            -- JSON list in the order of the card's classes
+    suspicion REAL,                -- the screen's probability of a defect
     image TEXT,                    -- relative to the record's folder
     image_problem TEXT,            -- why there is no image that was to be kept
     file TEXT,                     -- its file, where the source is a folder of tiles

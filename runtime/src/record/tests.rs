@@ -270,6 +270,7 @@ fn what_a_failed_commit_loses_is_counted_and_the_next_group_is_recorded() {
         images_lost: 0,
         gaps: 1,
         gaps_lost: 1,
+        ..Recorded::default()
     };
     assert_eq!(summary.recorded, Some(expected));
     assert!(
