@@ -12,6 +12,7 @@ use crate::classify::Room;
 use crate::source::{Event, Gap, LineBlock, SourceError};
 use crate::testing::{CLASSES, classifier, clean};
 
+mod conservation;
 mod overload;
 
 /// One column of tiles.
