@@ -4,6 +4,7 @@
 //! It lives here rather than in the runtime because parity of an exported
 //! model is proved on the very engine that later runs it beside the camera.
 
+mod bound;
 pub mod choice;
 pub mod embedded;
 pub mod library;

@@ -8,8 +8,9 @@ use ort::environment::Environment;
 use ort::ep::{self, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{PrimitiveTensorElementType, TensorRef};
+use ort::value::PrimitiveTensorElementType;
 
+use super::bound::Runs;
 use super::choice::Provider;
 use super::{
     Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches, library,
@@ -32,6 +33,9 @@ struct Loaded {
 /// The measured advice for CPUs is one such session per core instead of
 /// threads within a session.
 pub struct OnnxRuntime {
+    // What is bound to the session goes before it.
+    levels: Runs<u8>,
+    values: Runs<f32>,
     session: Session,
     card: ModelCard,
     fixed_batch: Option<usize>,
@@ -57,7 +61,10 @@ impl OnnxRuntime {
                 reason: error.to_string(),
             }
         })?;
+        let is_remote = provider != Provider::Cpu;
         Ok(Self {
+            levels: Runs::new(is_remote),
+            values: Runs::new(is_remote),
             session,
             card: model.card.clone(),
             fixed_batch: model.fixed_batch,
@@ -84,46 +91,39 @@ impl Engine for OnnxRuntime {
     ) -> Result<(), EngineError> {
         check_batch(&self.card, batch, tiles)?;
         scores.clear();
+        let at_once = self.fixed_batch.unwrap_or(tiles);
+        let Self { session, card, .. } = self;
         match batch {
-            Batch::U8(values) => self.run_batches(values, tiles, scores),
-            Batch::F32(values) => self.run_batches(values, tiles, scores),
+            Batch::U8(values) => {
+                run_batches(&mut self.levels, session, card, values, at_once, scores)
+            }
+            Batch::F32(values) => {
+                run_batches(&mut self.values, session, card, values, at_once, scores)
+            }
         }
     }
 }
 
-impl OnnxRuntime {
-    /// Runs all tiles at once, or as many as the graph takes.
-    fn run_batches<T>(
-        &mut self,
-        values: &[T],
-        tiles: usize,
-        scores: &mut Vec<f32>,
-    ) -> Result<(), EngineError>
-    where
-        T: PrimitiveTensorElementType + fmt::Debug + Copy + Default + 'static,
-    {
-        let Self { session, card, .. } = self;
-        let (input, output) = (&card.input, card.output.name.as_str());
-        let failed = |error: ort::Error| EngineError::Run(error.to_string());
-        let at_once = self.fixed_batch.unwrap_or(tiles);
-        let shape = [at_once, input.channels, input.height, input.width];
-        let size = input.channels * input.height * input.width;
-        in_batches(values, size, at_once, |part, wanted| {
-            let tensor = TensorRef::from_array_view((shape, part)).map_err(failed)?;
-            let outputs = session
-                .run(ort::inputs![input.name.as_str() => tensor])
-                .map_err(failed)?;
-            let found = outputs.get(output).ok_or_else(|| {
-                EngineError::Run(format!(
-                    "the graph has no output `{output}`, which its card names"
-                ))
-            })?;
-            let (_, found) = found.try_extract_tensor::<f32>().map_err(failed)?;
-            check_scores(card, at_once, found.len())?;
-            scores.extend_from_slice(&found[..wanted * card.classes.len()]);
-            Ok(())
-        })
-    }
+/// Runs all tiles at once, or as many as the graph takes.
+fn run_batches<T>(
+    runs: &mut Runs<T>,
+    session: &mut Session,
+    card: &ModelCard,
+    values: &[T],
+    at_once: usize,
+    scores: &mut Vec<f32>,
+) -> Result<(), EngineError>
+where
+    T: PrimitiveTensorElementType + fmt::Debug + Copy + Default + 'static,
+{
+    let input = &card.input;
+    let size = input.channels * input.height * input.width;
+    in_batches(values, size, at_once, |part, wanted| {
+        let found = runs.run(session, card, part, at_once)?;
+        check_scores(card, at_once, found.len())?;
+        scores.extend_from_slice(&found[..wanted * card.classes.len()]);
+        Ok(())
+    })
 }
 
 /// Loads the library once; a second call must name the same file.
