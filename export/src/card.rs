@@ -88,6 +88,11 @@ impl ModelCard {
     /// Key of the ONNX `metadata_props` that holds the card.
     pub const METADATA_KEY: &str = "millsight.card";
 
+    /// Whether the model computes in 8 bits.
+    pub fn is_quantized(&self) -> bool {
+        self.provenance.quantization.is_some()
+    }
+
     /// Checks what the card says of itself, without looking at a graph.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod choice;
 pub mod embedded;
 pub mod library;
 pub mod onnxruntime;
+pub mod tensorrt;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,7 @@ use crate::card::{ElementType, ModelCard};
 pub use choice::{EngineChoice, EngineRequest, Provider, Started, start, start_for};
 pub use embedded::Embedded;
 pub use onnxruntime::OnnxRuntime;
+pub use tensorrt::TensorRtOptions;
 
 /// A batch of prepared tiles, `[tiles, channels, height, width]`, row-major.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +54,8 @@ pub struct EngineIdentity {
     pub version: String,
     /// Execution provider: `cpu`, `cuda` or `tensorrt`.
     pub provider: String,
-    /// Arithmetic, for example `f32`.
+    /// Arithmetic: `f32`, `int8` for a model in 8 bits, `f16` or `int8+f16` where
+    /// TensorRT may compute in half precision.
     pub precision: String,
 }
 
@@ -60,6 +63,15 @@ pub struct EngineIdentity {
 pub trait Engine: Send {
     /// What this engine is.
     fn identity(&self) -> &EngineIdentity;
+
+    /// Makes the memory that runs over up to `tiles` tiles need, which is
+    /// otherwise made at the first run of its kind.
+    ///
+    /// # Errors
+    /// When there is no such memory, or it does not fit the graph.
+    fn reserve(&mut self, _tiles: usize) -> Result<(), EngineError> {
+        Ok(())
+    }
 
     /// Runs a batch and replaces `scores` by the network's output,
     /// `[tiles, classes]`, row-major. Where the graph fixes its batch, the

@@ -169,7 +169,7 @@ impl ComparisonArguments {
             choice: self.engine,
             library: self.library.clone(),
             providers: vec![self.provider],
-            fallback: false,
+            ..EngineRequest::default()
         };
         commands::start_engine(model, &request)
     }

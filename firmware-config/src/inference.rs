@@ -64,6 +64,15 @@ pub struct Engine {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub library: Option<PathBuf>,
+    /// Whether TensorRT may compute in half precision, which is faster and rounds
+    /// more.
+    pub half_precision: bool,
+    /// Folder for the engines that TensorRT builds from a model, which takes
+    /// minutes and is kept; without it a folder in the user's cache. A relative
+    /// path starts at the station file's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub cache: Option<PathBuf>,
     /// Threads that classify, 1 to 256; without it the program chooses by the
     /// number of processor cores.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +90,8 @@ impl Default for Engine {
             providers: vec![Provider::Cpu],
             fallback: false,
             library: None,
+            half_precision: false,
+            cache: None,
             workers: None,
             batch: 8,
         }

@@ -45,6 +45,7 @@ mod shape;
 mod source;
 mod station;
 mod suggestion;
+mod web;
 mod wording;
 
 pub use camera::{
@@ -63,3 +64,4 @@ pub use retention::{Deadlines, KeepImages, RECORDING_ROWS, Recording};
 pub use schema::station_schema;
 pub use source::{FlatField, MINIMUM_SIMULATED_LINE_RATE_HZ, Pace, Source};
 pub use station::Station;
+pub use web::Web;

@@ -60,6 +60,7 @@ pub(crate) fn check(station: &Station) -> Vec<Finding> {
         timing::blur,
         equipment::providers,
         equipment::model_files,
+        equipment::web,
         equipment::simulator,
         equipment::thresholds,
         equipment::material_detection,

@@ -15,6 +15,7 @@ use crate::material::{Material, MaterialDetection};
 use crate::problem::{Problem, StationError};
 use crate::retention::{Deadlines, Recording};
 use crate::source::{FlatField, Source};
+use crate::web::Web;
 use crate::{ready, schema};
 
 /// Longest station file that is read, in bytes; a longer one was named by
@@ -68,6 +69,9 @@ pub struct Station {
     /// How long a verdict may take, and how much may wait for one.
     #[serde(default)]
     pub deadlines: Deadlines,
+    /// The web server that tells how a run goes; without it there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<Web>,
 }
 
 impl Station {
@@ -157,6 +161,7 @@ impl Station {
             paths.extend(screen.sidecar.as_mut());
         }
         paths.extend(self.engine.library.as_mut());
+        paths.extend(self.engine.cache.as_mut());
         for path in paths {
             *path = folder.join(&path);
         }

@@ -83,10 +83,12 @@ prop_compose! {
         ]),
         fallback in any::<bool>(),
         library in option::of(path()),
+        half_precision in any::<bool>(),
+        cache in option::of(path()),
         workers in option::of(1usize..=256),
         batch in 1usize..=256,
     ) -> Engine {
-        Engine { name, providers, fallback, library, workers, batch }
+        Engine { name, providers, fallback, library, half_precision, cache, workers, batch }
     }
 }
 
@@ -160,6 +162,7 @@ prop_compose! {
             engine,
             recording,
             deadlines: Deadlines { verdict_ms: 1.0, queue_rows },
+            web: None,
         };
         // What the source or a free camera cannot do is the subject of other tests.
         let speed = station.material.speed_m_per_s.nominal;

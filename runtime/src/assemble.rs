@@ -25,11 +25,12 @@ pub struct RowBuffer {
 }
 
 impl RowBuffer {
-    /// A buffer for a row of lines of `width` pixels.
-    pub fn new(width: usize) -> Self {
+    /// A buffer for a row of lines of `width` pixels, and for the verdicts of a
+    /// model with `classes` classes.
+    pub fn new(width: usize, classes: usize) -> Self {
         Self {
             pixels: vec![0; TILE_SIZE * width].into_boxed_slice(),
-            room: Room::default(),
+            room: Room::new(width / TILE_SIZE, classes),
         }
     }
 }
@@ -261,7 +262,7 @@ mod tests {
     fn buffers(count: usize) -> Receiver<RowBuffer> {
         let (send, receive) = bounded(count.max(1));
         for _ in 0..count {
-            let mut buffer = RowBuffer::new(WIDTH);
+            let mut buffer = RowBuffer::new(WIDTH, 2);
             buffer.pixels.fill(7);
             send.send(buffer).unwrap();
         }

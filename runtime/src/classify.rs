@@ -79,13 +79,15 @@ struct Place {
 impl Classifier {
     /// A worker with a classifier, and with a screen that looks first.
     pub fn new(network: Network, screen: Option<Network>, detection: MaterialDetection) -> Self {
+        let batch = network.batch();
         Self {
             network,
             screen,
             detection,
             first_look: None,
-            in_hand: VecDeque::new(),
-            places: Vec::new(),
+            // A row in hand has an open tile at least.
+            in_hand: VecDeque::with_capacity(batch + 1),
+            places: Vec::with_capacity(batch),
         }
     }
 

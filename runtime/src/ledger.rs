@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use millsight_export::card::NO_DEFECT;
 use millsight_export::engine::EngineIdentity;
 
 pub use self::summary::{
@@ -107,11 +108,23 @@ pub struct Ledger {
     judged: AtomicU64,
     late: AtomicU64,
     unjudged: [AtomicU64; UnjudgedReason::ALL.len()],
+    backlog: AtomicU64,
     flagged: Vec<AtomicU64>,
     /// Microseconds from the last line of a tile to its verdict.
     latency: Mutex<Histogram<u64>>,
     /// Microseconds from the start to the state that came last.
     last_settled: AtomicU64,
+}
+
+/// Latencies, counted together by their size.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LatencyBuckets {
+    /// Upper end in seconds, and how many lie between it and the one before.
+    pub buckets: Vec<(f64, u64)>,
+    /// Sum of all, in seconds.
+    pub sum: f64,
+    /// Number of all.
+    pub count: u64,
 }
 
 /// Latencies above this are counted as this: ten minutes, in microseconds.
@@ -133,10 +146,16 @@ impl Ledger {
             judged: AtomicU64::new(0),
             late: AtomicU64::new(0),
             unjudged: Default::default(),
+            backlog: AtomicU64::new(0),
             flagged: classes.iter().map(|_| AtomicU64::new(0)).collect(),
             latency: Mutex::new(new_histogram()),
             last_settled: AtomicU64::new(0),
         }
+    }
+
+    /// Number of the model's classes.
+    pub fn classes(&self) -> usize {
+        self.classes.len()
     }
 
     /// Counts lines that a source gave.
@@ -226,6 +245,57 @@ impl Ledger {
         }
     }
 
+    /// Says how many of the unjudged tiles wait until there is time.
+    pub fn set_backlog(&self, tiles: usize) {
+        self.backlog.store(tiles as u64, Ordering::Relaxed);
+    }
+
+    /// How many of the unjudged tiles wait until there is time.
+    pub fn backlog(&self) -> u64 {
+        self.backlog.load(Ordering::Relaxed)
+    }
+
+    /// Tiles that are unjudged now, by reason.
+    pub fn unjudged_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        UnjudgedReason::ALL.iter().map(|&reason| {
+            let count = self.unjudged[reason as usize].load(Ordering::Relaxed);
+            (reason.name(), count)
+        })
+    }
+
+    /// Tiles flagged so far, by class, of all classes but "no defect".
+    pub fn flagged_by_class(&self) -> impl Iterator<Item = (&str, u64)> {
+        let classes = self.classes.iter().map(String::as_str).zip(&self.flagged);
+        classes
+            .filter(|(class, _)| *class != NO_DEFECT)
+            .map(|(class, count)| (class, count.load(Ordering::Relaxed)))
+    }
+
+    /// The latency, to the microsecond, that a share of the verdicts so far did
+    /// not exceed.
+    pub fn latency_quantile(&self, share: f64) -> Duration {
+        let histogram = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_micros(histogram.value_at_quantile(share))
+    }
+
+    /// Latencies so far, counted up to each of `ends`, in seconds and ascending.
+    pub fn latency_buckets(&self, ends: &[f64]) -> LatencyBuckets {
+        let histogram = self.latency.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = histogram.len();
+        let mut counted = 0;
+        let buckets = ends.iter().map(|&end| {
+            let before = counted;
+            counted = histogram.count_between(0, (end * 1e6) as u64);
+            (end, counted - before)
+        });
+        let buckets = buckets.collect();
+        LatencyBuckets {
+            buckets,
+            sum: histogram.mean() * count as f64 / 1e6,
+            count,
+        }
+    }
+
     /// Tiles flagged so far, all defect classes together.
     pub fn flagged(&self) -> u64 {
         self.flagged
@@ -261,13 +331,10 @@ impl Ledger {
             },
             lines,
             tiles,
-            unjudged_reasons: UnjudgedReason::ALL
-                .iter()
-                .map(|&reason| {
-                    let count = self.unjudged[reason as usize].load(Ordering::Relaxed);
-                    (reason.name().to_owned(), count)
-                })
+            unjudged_reasons: self
+                .unjudged_by_reason()
                 .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| (reason.to_owned(), count))
                 .collect(),
             flagged: defects
                 .map(|class| {

@@ -13,12 +13,14 @@ pub mod commands;
 pub mod decide;
 pub mod flat_field;
 pub mod ledger;
+pub mod metrics;
 pub mod networks;
 pub mod pipeline;
 pub mod position;
 pub mod record;
 pub mod source;
 pub mod station;
+pub mod web;
 
 #[cfg(test)]
 mod testing;

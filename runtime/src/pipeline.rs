@@ -139,7 +139,7 @@ fn run_on(
     let buffers = queue_rows + workers + RECORDING_ROWS;
     let (free_in, free_out) = bounded::<RowBuffer>(buffers);
     for _ in 0..buffers {
-        let _ = free_in.send(RowBuffer::new(geometry.pixels_per_line));
+        let _ = free_in.send(RowBuffer::new(geometry.pixels_per_line, ledger.classes()));
     }
     let (rows_in, rows_out) = bounded::<Row>(buffers);
     let (open_in, open_out) = bounded::<SettledRow>(buffers);
@@ -150,11 +150,10 @@ fn run_on(
     let (finished_in, finished_out) = bounded::<Finished>(most_told + buffers + workers);
     let findings = Findings::default();
     let unjudged_rows = AtomicUsize::new(0);
-    let backlog = Backlog::new(
-        recorder
-            .as_ref()
-            .is_some_and(|recorder| recorder.keeps_overdue()),
-    );
+    let keeps_overdue = recorder
+        .as_ref()
+        .is_some_and(|recorder| recorder.keeps_overdue());
+    let backlog = Backlog::new(keeps_overdue, ledger);
     // Nothing is sent: that the record thread ends is what the receiver sees.
     let (recording, recorded) = bounded::<()>(0);
     thread::scope(|scope| {

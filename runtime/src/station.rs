@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use millsight_export::engine::{EngineChoice, EngineIdentity, EngineRequest, Provider};
+use millsight_export::engine::{
+    EngineChoice, EngineIdentity, EngineRequest, Provider, TensorRtOptions,
+};
 use millsight_export::model_file::{ModelFile, ModelFileError};
 use millsight_firmware_config::{self as config, Pace, Source as Config, Station};
 
@@ -121,6 +123,11 @@ pub fn engine_request(engine: &config::Engine) -> EngineRequest {
             })
             .collect(),
         fallback: engine.fallback,
+        tensorrt: TensorRtOptions {
+            half_precision: engine.half_precision,
+            cache: engine.cache.clone(),
+            largest_batch: Some(engine.batch),
+        },
     }
 }
 

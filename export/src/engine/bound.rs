@@ -20,7 +20,7 @@ pub(super) struct Runs<T: PrimitiveTensorElementType + fmt::Debug> {
 }
 
 /// Memory for runs over a number of tiles.
-struct Bound<T: PrimitiveTensorElementType + fmt::Debug> {
+pub(super) struct Bound<T: PrimitiveTensorElementType + fmt::Debug> {
     binding: IoBinding,
     input: Tensor<T>,
     output: Tensor<f32>,
@@ -45,17 +45,29 @@ impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Runs<T> {
         values: &[T],
         tiles: usize,
     ) -> Result<&[f32], EngineError> {
+        let is_remote = self.is_remote;
+        let bound = self.reserve(session, card, tiles)?;
+        bound.run(session, card, values, is_remote).map_err(failed)
+    }
+
+    /// Memory for runs over `tiles` tiles.
+    ///
+    /// # Errors
+    /// When it does not fit the graph.
+    pub(super) fn reserve(
+        &mut self,
+        session: &Session,
+        card: &ModelCard,
+        tiles: usize,
+    ) -> Result<&mut Bound<T>, EngineError> {
         if self.of_tiles.len() <= tiles {
             self.of_tiles.resize_with(tiles + 1, || None);
         }
         let slot = &mut self.of_tiles[tiles];
-        let bound = match slot {
-            Some(bound) => bound,
-            None => slot.insert(Bound::new(session, card, tiles)?),
-        };
-        bound
-            .run(session, card, values, self.is_remote)
-            .map_err(failed)
+        match slot {
+            Some(bound) => Ok(bound),
+            None => Ok(slot.insert(Bound::new(session, card, tiles)?)),
+        }
     }
 }
 

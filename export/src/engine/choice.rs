@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Embedded, Engine, EngineError, EngineIdentity, OnnxRuntime, library};
+use super::{Embedded, Engine, EngineError, EngineIdentity, OnnxRuntime, TensorRtOptions, library};
 use crate::model_file::ModelFile;
 
 /// Which engine is wanted.
@@ -59,6 +59,8 @@ pub struct EngineRequest {
     /// in for what was asked for but does not start: a provider, or ONNX
     /// Runtime itself.
     pub fallback: bool,
+    /// What is asked of TensorRT.
+    pub tensorrt: TensorRtOptions,
 }
 
 impl Default for EngineRequest {
@@ -68,6 +70,7 @@ impl Default for EngineRequest {
             library: None,
             providers: vec![Provider::Cpu],
             fallback: false,
+            tensorrt: TensorRtOptions::default(),
         }
     }
 }
@@ -121,7 +124,9 @@ pub fn start_for(
     }
     if let Some(path) = found {
         for &provider in providers {
-            match engines(&workers, || OnnxRuntime::load(model, &path, provider)) {
+            match engines(&workers, || {
+                OnnxRuntime::load(model, &path, provider, &request.tensorrt)
+            }) {
                 Ok(engines) => return Ok(Started { engines, notices }),
                 Err(error) if request.fallback => notices.push(error.to_string()),
                 Err(error) => return Err(error),

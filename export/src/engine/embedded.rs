@@ -47,7 +47,12 @@ impl Embedded {
                 name: "embedded".into(),
                 version: format!("tract {TRACT_VERSION}"),
                 provider: "cpu".into(),
-                precision: "f32".into(),
+                precision: if model.card.is_quantized() {
+                    "int8"
+                } else {
+                    "f32"
+                }
+                .into(),
             },
         })
     }

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
-use ort::ep::{self, ExecutionProviderDispatch};
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::PrimitiveTensorElementType;
 
 use super::bound::Runs;
 use super::choice::Provider;
+use super::tensorrt::TensorRtOptions;
 use super::{
     Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches, library,
 };
-use crate::card::ModelCard;
+use crate::card::{ElementType, ModelCard};
 use crate::model_file::ModelFile;
 
 /// ONNX Runtime allows one environment and one library in a process.
@@ -53,9 +54,10 @@ impl OnnxRuntime {
         model: &ModelFile,
         library: &Path,
         provider: Provider,
+        tensorrt: &TensorRtOptions,
     ) -> Result<Self, EngineError> {
         let loaded = load_library(library)?;
-        let session = session(&loaded.environment, model, provider).map_err(|error| {
+        let session = session(&loaded.environment, model, provider, tensorrt).map_err(|error| {
             EngineError::Provider {
                 provider,
                 reason: error.to_string(),
@@ -72,7 +74,7 @@ impl OnnxRuntime {
                 name: "onnxruntime".into(),
                 version: loaded.version,
                 provider: provider.to_string(),
-                precision: "f32".into(),
+                precision: precision(model, provider, tensorrt).into(),
             },
         })
     }
@@ -81,6 +83,21 @@ impl OnnxRuntime {
 impl Engine for OnnxRuntime {
     fn identity(&self) -> &EngineIdentity {
         &self.identity
+    }
+
+    fn reserve(&mut self, tiles: usize) -> Result<(), EngineError> {
+        let sizes = match self.fixed_batch {
+            Some(batch) => batch..=batch,
+            None => 1..=tiles,
+        };
+        let Self { session, card, .. } = self;
+        for tiles in sizes {
+            match card.input.element {
+                ElementType::U8 => self.levels.reserve(session, card, tiles).map(drop)?,
+                ElementType::F32 => self.values.reserve(session, card, tiles).map(drop)?,
+            }
+        }
+        Ok(())
     }
 
     fn run(
@@ -162,36 +179,48 @@ fn session(
     environment: &Environment,
     model: &ModelFile,
     provider: Provider,
+    tensorrt: &TensorRtOptions,
 ) -> ort::Result<Session> {
     let mut builder = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(1)?
         .with_intra_op_spinning(false)?
-        .with_execution_providers(providers(provider))?;
+        .with_execution_providers(providers(model, provider, tensorrt))?;
     builder.commit_from_memory(&model.onnx)
 }
 
 /// TensorRT leaves the nodes that it does not take to CUDA.
-fn providers(provider: Provider) -> Vec<ExecutionProviderDispatch> {
+fn providers(
+    model: &ModelFile,
+    provider: Provider,
+    options: &TensorRtOptions,
+) -> Vec<ExecutionProviderDispatch> {
     let cuda = || ep::CUDA::default().build().error_on_failure();
     match provider {
         Provider::Cpu => Vec::new(),
         Provider::Cuda => vec![cuda()],
         Provider::Tensorrt => {
-            let mut tensorrt = ep::TensorRT::default();
-            if let Some(folder) = dirs::cache_dir() {
-                let folder = folder.join("millsight").join("tensorrt");
-                // Without the folder TensorRT only rebuilds its engine at
-                // each start, so a failure to make it is no reason to stop.
-                if std::fs::create_dir_all(&folder).is_ok() {
-                    tensorrt = tensorrt
-                        .with_engine_cache(true)
-                        .with_engine_cache_path(folder.display())
-                        .with_timing_cache(true)
-                        .with_timing_cache_path(folder.display());
-                }
-            }
+            // Without the folder TensorRT only builds its engine at each start, so
+            // a failure to make it is no reason to stop.
+            let folder = options.folder();
+            let folder = folder.filter(|folder| std::fs::create_dir_all(folder).is_ok());
+            let options = options.of(model, folder.as_deref());
+            let tensorrt = options
+                .iter()
+                .fold(ep::TensorRT::default(), |provider, (name, value)| {
+                    provider.with_arbitrary_config(name, value)
+                });
             vec![tensorrt.build().error_on_failure(), cuda()]
         }
+    }
+}
+
+fn precision(model: &ModelFile, provider: Provider, tensorrt: &TensorRtOptions) -> &'static str {
+    let half = provider == Provider::Tensorrt && tensorrt.half_precision;
+    match (model.card.is_quantized(), half) {
+        (false, false) => "f32",
+        (false, true) => "f16",
+        (true, false) => "int8",
+        (true, true) => "int8+f16",
     }
 }

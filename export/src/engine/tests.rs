@@ -123,3 +123,68 @@ fn workers_are_counted_by_the_provider_that_started() {
     .unwrap();
     assert_eq!(started.engines.len(), 3);
 }
+
+#[test]
+fn tensorrt_is_asked_for_what_the_station_says() {
+    let free = model(None);
+    let folder = std::path::Path::new("/srv/engines");
+    let names = |options: &TensorRtOptions, model: &ModelFile| {
+        let named = options.of(model, None).into_iter();
+        named.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let plain = TensorRtOptions::default();
+    assert_eq!(names(&plain, &free), [""; 0]);
+
+    let kept: std::collections::BTreeMap<_, _> =
+        plain.of(&free, Some(folder)).into_iter().collect();
+    assert_eq!(kept["trt_engine_cache_path"], "/srv/engines");
+    assert_eq!(kept["trt_timing_cache_path"], "/srv/engines");
+    assert_eq!(kept["trt_engine_cache_prefix"], free.sha256[..16]);
+    assert_eq!(
+        (kept["trt_engine_cache_enable"].as_str(), kept.len()),
+        ("1", 5)
+    );
+
+    let half = TensorRtOptions {
+        half_precision: true,
+        largest_batch: Some(64),
+        ..plain.clone()
+    };
+    let options: std::collections::BTreeMap<_, _> = half.of(&free, None).into_iter().collect();
+    assert_eq!(options["trt_fp16_enable"], "1");
+    assert_eq!(options["trt_layer_norm_fp32_fallback"], "1");
+    let name = &free.card.input.name;
+    assert_eq!(
+        options["trt_profile_min_shapes"],
+        format!("{name}:1x1x16x16")
+    );
+    assert_eq!(
+        options["trt_profile_opt_shapes"],
+        format!("{name}:64x1x16x16")
+    );
+    assert_eq!(
+        options["trt_profile_max_shapes"],
+        format!("{name}:64x1x16x16")
+    );
+    assert!(!options.contains_key("trt_int8_enable"));
+
+    // A graph that fixes its batch has one shape only.
+    let fixed = model(Some(4));
+    assert_eq!(
+        names(&half, &fixed),
+        ["trt_fp16_enable", "trt_layer_norm_fp32_fallback"]
+    );
+
+    let mut quantized = free;
+    quantized.card.provenance.quantization = Some(crate::card::Quantization {
+        form: "static".into(),
+        clipping: "none".into(),
+        calibration_tiles: 1,
+        original_sha256: String::new(),
+        engine: String::new(),
+        tiles: 1,
+        balanced_accuracy_before: 1.0,
+        balanced_accuracy_after: 1.0,
+    });
+    assert_eq!(names(&plain, &quantized), ["trt_int8_enable"]);
+}

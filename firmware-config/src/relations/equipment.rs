@@ -2,7 +2,7 @@
 
 use crate::camera::TILE_SIZE;
 use crate::figures::{ceil, figures};
-use crate::inference::{EngineChoice, Provider};
+use crate::inference::{Engine, EngineChoice, Provider};
 use crate::relations::{Finding, LINE_RATE, error, warning};
 use crate::retention::KeepImages;
 use crate::source::{MINIMUM_SIMULATED_LINE_RATE_HZ, Source};
@@ -141,7 +141,24 @@ pub(crate) fn providers(station: &Station) -> Vec<Finding> {
             ],
         ));
     }
+    findings.extend(tensorrt(engine));
     findings
+}
+
+/// What only TensorRT does is asked of it.
+fn tensorrt(engine: &Engine) -> Option<Finding> {
+    let key = match engine {
+        _ if engine.providers.contains(&Provider::TensorRt) => return None,
+        _ if engine.half_precision => "engine.half_precision",
+        _ if engine.cache.is_some() => "engine.cache",
+        _ => return None,
+    };
+    Some(warning(
+        key,
+        format!("`{key}` is not used: it is for TensorRT, which `{PROVIDERS}` does not name"),
+        format!("Remove `{key}`, or write \"tensorrt\" first in `{PROVIDERS}`."),
+        vec![(key, "not used".to_owned())],
+    ))
 }
 
 /// A sidecar comes with a model file.
@@ -156,6 +173,21 @@ pub(crate) fn model_files(station: &Station) -> Vec<Finding> {
             "Add `model.file`, or remove `model.sidecar`: the shipped model has its own card."
                 .to_owned(),
             vec![("model.sidecar", "describes no file".to_owned())],
+        )],
+        _ => vec![],
+    }
+}
+
+/// The web server has an address.
+pub(crate) fn web(station: &Station) -> Vec<Finding> {
+    match &station.web {
+        Some(web) if web.address().is_none() => vec![error(
+            "web.listen",
+            format!("`web.listen = {:?}` is no address with a port", web.listen),
+            "Write for example \"127.0.0.1:9464\", or \"0.0.0.0:9464\" to be reached from other \
+             computers."
+                .to_owned(),
+            vec![("web.listen", "no address with a port".to_owned())],
         )],
         _ => vec![],
     }

@@ -92,7 +92,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
                 [flat_field]\nfile = \"/etc/flat.png\"\n\
                 [model]\nfile = \"m.onnx\"\nsidecar = \"m.toml\"\n\
                 [screen]\nfile = \"s.onnx\"\nsidecar = \"s.toml\"\n\
-                [engine]\nlibrary = \"libonnxruntime.so\"\n";
+                [engine]\nlibrary = \"libonnxruntime.so\"\ncache = \"engines\"\n";
     let text = STATION.replace("[source]\nkind = \"simulator\"\n", keys);
     fs::write(&path, &text).unwrap();
 
@@ -112,6 +112,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
         loaded.engine.library,
         Some(folder.path().join("libonnxruntime.so"))
     );
+    assert_eq!(loaded.engine.cache, Some(folder.path().join("engines")));
     assert_eq!(
         loaded.flat_field.unwrap().file,
         std::path::Path::new("/etc/flat.png")

@@ -376,3 +376,30 @@ Error:
 "#,
     );
 }
+
+#[test]
+fn a_web_server_needs_an_address_with_a_port() {
+    assert_error(
+        &[(
+            "[source]",
+            r#"[web]
+listen = "localhost"
+
+[source]"#,
+        )],
+        r#"
+  × the station `station.toml` cannot be used: 1 problem
+
+Error:
+  × `web.listen = "localhost"` is no address with a port
+    ╭─[station.toml:14:1]
+ 13 │ [web]
+ 14 │ listen = "localhost"
+    · ──────────┬─────────
+    ·           ╰── no address with a port
+ 15 │
+    ╰────
+  help: Write for example "127.0.0.1:9464", or "0.0.0.0:9464" to be reached from other computers.
+"#,
+    );
+}

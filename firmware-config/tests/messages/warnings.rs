@@ -171,6 +171,39 @@ providers = ["cpu", "cuda"]
 }
 
 #[test]
+fn options_of_tensorrt_without_it_are_doubtful() {
+    assert_warning(
+        &[("[source]", "[engine]\nhalf_precision = true\n\n[source]")],
+        r#"
+  ⚠ `engine.half_precision` is not used: it is for TensorRT, which `engine.providers` does not
+  │ name
+    ╭─[station.toml:14:1]
+ 13 │ [engine]
+ 14 │ half_precision = true
+    · ──────────┬──────────
+    ·           ╰── not used
+ 15 │
+    ╰────
+  help: Remove `engine.half_precision`, or write "tensorrt" first in `engine.providers`.
+"#,
+    );
+    assert_warning(
+        &[("[source]", "[engine]\ncache = \"engines\"\n\n[source]")],
+        r#"
+  ⚠ `engine.cache` is not used: it is for TensorRT, which `engine.providers` does not name
+    ╭─[station.toml:14:1]
+ 13 │ [engine]
+ 14 │ cache = "engines"
+    · ────────┬────────
+    ·         ╰── not used
+ 15 │
+    ╰────
+  help: Remove `engine.cache`, or write "tensorrt" first in `engine.providers`.
+"#,
+    );
+}
+
+#[test]
 fn a_library_beside_the_embedded_engine_is_doubtful() {
     assert_warning(
         &[(

@@ -31,9 +31,9 @@ impl Network {
         Self {
             engine,
             input: Input::new(card, batch),
-            decider,
             batch,
-            scores: Vec::new(),
+            scores: Vec::with_capacity(batch * decider.classes().len()),
+            decider,
             cost: Cost::default(),
         }
     }
@@ -73,6 +73,7 @@ impl Network {
     /// # Errors
     /// As [`Network::look`].
     pub fn warm_up(&mut self) -> Result<(), ClassifyError> {
+        self.engine.reserve(self.batch)?;
         let black = vec![0; TILE_SIZE * TILE_SIZE];
         for tiles in [1, self.batch] {
             // The first run of its kind takes longer than those that follow.

@@ -21,6 +21,19 @@ pub struct Room {
     open: Vec<usize>,
 }
 
+impl Room {
+    /// Room for `tiles` tiles and `classes` classes.
+    pub fn new(tiles: usize, classes: usize) -> Self {
+        Self {
+            states: Vec::with_capacity(tiles),
+            verdicts: Vec::with_capacity(tiles),
+            probabilities: Vec::with_capacity(tiles * classes),
+            suspicions: Vec::with_capacity(tiles),
+            open: Vec::with_capacity(tiles),
+        }
+    }
+}
+
 /// A row with the states of its tiles. They are final when no tile is open.
 #[derive(Debug)]
 pub struct SettledRow {

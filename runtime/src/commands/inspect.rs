@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Args;
 use miette::{IntoDiagnostic, miette};
 use millsight_export::engine::EngineRequest;
-use millsight_firmware_config::{Pace, READY_STATIONS, Source as Config, Station, TILE_SIZE};
+use millsight_firmware_config::{Pace, READY_STATIONS, Source as Config, Station, TILE_SIZE, Web};
 
 use super::{EngineArguments, ModelArguments, progress, stop_on_interrupt, summary};
 use crate::classify::SettledRow;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, ModelIdentity, Summary};
+use crate::metrics::Metrics;
 use crate::networks::{self, Networks};
 use crate::pipeline::{self, Drive, Outcome, Run};
 use crate::position::Geometry;
@@ -22,6 +24,7 @@ use crate::source::Source;
 use crate::source::recording::Header;
 use crate::source::simulated::TruthJudge;
 use crate::station;
+use crate::web::Server;
 
 /// Inspect simulated steel with the shipped model (the default).
 ///
@@ -242,7 +245,10 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
         engine: identity,
         screen,
         notices: of_engines,
-    } = networks::start(station, &request).into_diagnostic()?;
+    } = progress::waiting("starting the networks", json, || {
+        networks::start(station, &request)
+    })
+    .into_diagnostic()?;
     for notice in &of_engines {
         eprintln!("warning: {notice}");
     }
@@ -279,7 +285,16 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     };
     let drive = drive(station, source.header());
     let stop = stop_on_interrupt()?;
-    let ledger = Ledger::new(&model.card.classes);
+    let ledger = Arc::new(Ledger::new(&model.card.classes));
+    let _server = match station.web.as_ref().and_then(Web::address) {
+        Some(address) => {
+            let metrics = Metrics::new(Arc::clone(&ledger));
+            let server = Server::start(address, metrics).into_diagnostic()?;
+            eprintln!("metrics at http://{}/metrics", server.address());
+            Some(server)
+        }
+        None => None,
+    };
     let mut display = progress::Display::new(source.expected_lines(), width / TILE_SIZE, json);
     let mut truth = match &station.source {
         Config::Simulator { .. } => {

@@ -1,6 +1,6 @@
 //! Live progress of a run.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millsight_firmware_config::TILE_SIZE;
@@ -10,6 +10,7 @@ use crate::ledger::Ledger;
 /// A progress line on standard error; silent where that is no terminal.
 pub struct Display {
     bar: ProgressBar,
+    begun: Instant,
 }
 
 impl Display {
@@ -33,23 +34,57 @@ impl Display {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar }
+        Self {
+            bar,
+            begun: Instant::now(),
+        }
     }
 
     /// Shows the counts of the moment.
     pub fn update(&mut self, ledger: &Ledger) {
         let tiles = ledger.tiles();
         self.bar.set_position(tiles.settled());
-        self.bar.set_message(format!(
-            "{:.0} tiles/s  {} flagged  {} unjudged",
-            self.bar.per_sec(),
-            ledger.flagged(),
-            tiles.unjudged
-        ));
+        let lines = ledger.line_counts();
+        let rate = lines.r#in as f64 / self.begun.elapsed().as_secs_f64();
+        let mut message = format!("{rate:.0} lines/s  {:.0} tiles/s", self.bar.per_sec());
+        let seen = tiles.cleared + tiles.judged;
+        if tiles.cleared > 0 {
+            let cleared = 100.0 * tiles.cleared as f64 / seen as f64;
+            message += &format!("  {cleared:.1} % cleared");
+        }
+        let latency = ledger.latency_quantile(0.99).as_secs_f64() * 1000.0;
+        message += &format!("  {latency:.0} ms p99  {} flagged", ledger.flagged());
+        for (count, name) in [
+            (tiles.unjudged, "unjudged"),
+            (ledger.backlog(), "of them waiting"),
+            (lines.missing, "lines missing"),
+        ] {
+            if count > 0 {
+                message += &format!("  {count} {name}");
+            }
+        }
+        self.bar.set_message(message);
     }
 
     /// Takes the line away.
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Shows that something that may take long is being done, and for how long
+/// already. Nothing is drawn with `quiet`.
+pub fn waiting<T>(what: &'static str, quiet: bool, work: impl FnOnce() -> T) -> T {
+    let spinner = ProgressBar::new_spinner();
+    if quiet {
+        spinner.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.green} {msg}  {elapsed}") {
+        spinner.set_style(style);
+    }
+    spinner.set_message(what);
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let done = work();
+    spinner.finish_and_clear();
+    done
 }

@@ -5,13 +5,15 @@
 use std::cmp::Ordering as Order;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::classify::SettledRow;
+use crate::ledger::Ledger;
 use crate::record::Overdue;
 
 /// Tiles that wait until there is time.
-pub(super) struct Backlog {
+pub(super) struct Backlog<'a> {
+    ledger: &'a Ledger,
     waiting: Mutex<BinaryHeap<Waiting>>,
     /// Tiles that are on their way to the record, and may come back from there.
     recording: AtomicUsize,
@@ -50,11 +52,12 @@ impl PartialEq for Waiting {
 
 impl Eq for Waiting {}
 
-impl Backlog {
+impl<'a> Backlog<'a> {
     /// An empty backlog. One that is not open stays empty, because no images
     /// are recorded.
-    pub(super) fn new(is_open: bool) -> Self {
+    pub(super) fn new(is_open: bool, ledger: &'a Ledger) -> Self {
         Self {
+            ledger,
             waiting: Mutex::default(),
             recording: AtomicUsize::new(0),
             is_open: AtomicBool::new(is_open),
@@ -69,13 +72,19 @@ impl Backlog {
     /// Notes that `tiles` that were sent have been recorded or lost, and takes
     /// those that can be judged.
     pub(super) fn recorded(&self, tiles: usize, overdue: impl Iterator<Item = Overdue>) {
-        self.lock().extend(overdue.map(Waiting));
+        let mut waiting = self.lock();
+        waiting.extend(overdue.map(Waiting));
+        self.ledger.set_backlog(waiting.len());
+        drop(waiting);
         self.recording.fetch_sub(tiles, Ordering::SeqCst);
     }
 
     /// The tile that is to be judged next.
     pub(super) fn take(&self) -> Option<Overdue> {
-        self.lock().pop().map(|waiting| waiting.0)
+        let mut waiting = self.lock();
+        let next = waiting.pop();
+        self.ledger.set_backlog(waiting.len());
+        next.map(|waiting| waiting.0)
     }
 
     /// Whether nothing waits and nothing more comes, unless rows are sent.
@@ -91,7 +100,7 @@ impl Backlog {
         self.is_open.store(false, Ordering::SeqCst);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BinaryHeap<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, BinaryHeap<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,11 +129,13 @@ mod tests {
             (4, None),
             (5, Some(0.2)),
         ];
-        let backlog = Backlog::new(true);
+        let ledger = Ledger::new(&[]);
+        let backlog = Backlog::new(true, &ledger);
         backlog.recording.fetch_add(5, Ordering::SeqCst);
         assert!(!backlog.is_done());
         backlog.recorded(5, tiles.into_iter().map(overdue));
         assert!(!backlog.is_done());
+        assert_eq!(ledger.backlog(), 5);
         let order: Vec<_> = std::iter::from_fn(|| backlog.take())
             .map(|o| o.tile)
             .collect();

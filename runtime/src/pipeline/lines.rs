@@ -268,7 +268,7 @@ pub(super) struct Output<'a> {
     pub(super) most_told: usize,
     /// Rows that were given to the workers and have no verdict yet.
     pub(super) unjudged_rows: &'a AtomicUsize,
-    pub(super) backlog: &'a Backlog,
+    pub(super) backlog: &'a Backlog<'a>,
     /// Gaps that found no place yet, as one.
     pub(super) pending: Option<PendingGaps>,
     /// Rows without an image that were counted and found no place.

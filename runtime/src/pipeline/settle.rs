@@ -33,7 +33,7 @@ pub(super) struct Settler<'a> {
     pub(super) observe: Option<&'a mut (dyn FnMut(&SettledRow) + Send)>,
     pub(super) free: Sender<RowBuffer>,
     pub(super) deadline: Option<Duration>,
-    pub(super) backlog: &'a Backlog,
+    pub(super) backlog: &'a Backlog<'a>,
     /// Overdue tiles of the rows that wait to be committed.
     pub(super) overdue: usize,
     pub(super) ledger: &'a Ledger,

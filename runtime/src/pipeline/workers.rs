@@ -36,7 +36,7 @@ pub(super) struct Worker<'a> {
     pub(super) most_told: usize,
     /// Rows that were given to the workers and are not finished.
     pub(super) unjudged_rows: &'a AtomicUsize,
-    pub(super) backlog: &'a Backlog,
+    pub(super) backlog: &'a Backlog<'a>,
     pub(super) stop: &'a AtomicBool,
     pub(super) deadline: Option<Duration>,
     pub(super) findings: &'a Findings,

@@ -67,6 +67,7 @@ pub fn look(
             providers: vec![provider],
             fallback: false,
             library: request.library.clone(),
+            tensorrt: request.tensorrt.clone(),
         };
         match attempt(model, &other) {
             Ok((identity, _, rate)) => {

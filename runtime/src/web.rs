@@ -1,0 +1,144 @@
+//! The web server of a run, on a thread of its own.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::sync::oneshot;
+
+use crate::metrics::{CONTENT_TYPE, Metrics};
+
+/// A server that runs until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot listen at {address}: {error}; choose another port in `web.listen`, or end the program that uses it"
+)]
+pub struct ListenError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl Server {
+    /// Serves `/metrics` at an address; port 0: any that is free.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub fn start(address: SocketAddr, metrics: Metrics) -> Result<Self, ListenError> {
+        let failed = |error| ListenError { address, error };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let bound = listener.local_addr().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .map_err(failed)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = router(metrics);
+        let serve = async move {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => {
+                    tracing::error!("the web server cannot start: {error}");
+                    return;
+                }
+            };
+            tokio::select! {
+                served = axum::serve(listener, app) => if let Err(error) = served {
+                    tracing::error!("the web server ended: {error}");
+                },
+                _ = stopped => {}
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("millsight-web".into())
+            .spawn(move || runtime.block_on(serve))
+            .map_err(failed)?;
+        Ok(Self {
+            address: bound,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A server that panicked has ended as well.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn router(metrics: Metrics) -> Router {
+    let metrics = Arc::new(metrics);
+    let scrape = move || async move {
+        match metrics.text() {
+            Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    };
+    Router::new().route("/metrics", get(scrape))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::ledger::Ledger;
+
+    fn start(address: SocketAddr) -> Result<Server, ListenError> {
+        let ledger = Ledger::new(&["no_defect".into()]);
+        ledger.lines(42);
+        Server::start(address, Metrics::new(Arc::new(ledger)))
+    }
+
+    #[test]
+    fn metrics_are_served_until_the_end() {
+        let server = start(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = server.address();
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(
+            answer.contains("content-type: text/plain; version=0.0.4"),
+            "{answer}"
+        );
+        assert!(answer.contains("millsight_lines_total 42"), "{answer}");
+
+        let taken = start(address).err().unwrap().to_string();
+        for part in [&address.to_string(), "web.listen"] {
+            assert!(taken.contains(part), "{taken}");
+        }
+        drop(server);
+        assert!(TcpStream::connect(address).is_err());
+    }
+}
