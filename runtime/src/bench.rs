@@ -1,9 +1,34 @@
 //! How fast the line is inspected.
 //!
+//! * [`ingest`]: what a core does before any network.
 //! * [`process`]: what the program takes of the machine.
 //! * [`trial`]: a run at a rate, and whether it was held.
 //! * [`search`]: the highest rate that is held.
 
+pub mod ingest;
 pub mod process;
 pub mod search;
 pub mod trial;
+
+/// The value in the middle, or between the two there; `None` where there is none.
+pub fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(values[middle]),
+        _ => Some(f64::midpoint(values[middle - 1], values[middle])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [4.0, 1.0]), Some(2.5));
+        assert_eq!(median(&mut []), None);
+    }
+}

@@ -18,6 +18,7 @@ use crate::assemble::Row;
 use crate::decide::Verdict;
 use crate::ledger::{TileState, UnjudgedReason};
 
+pub(crate) use input::Input;
 pub use network::Network;
 pub use settled::{Room, SettledRow, SettledTile};
 
@@ -340,7 +341,12 @@ fn clear(row: &mut SettledRow, screen: &mut Network) {
 
 /// Whether a tile shows no material: too few of its pixels reach the level of
 /// the material. Padding does not count.
-fn is_background(detection: &MaterialDetection, row: &Row, pixels: &[u8], column: usize) -> bool {
+pub(crate) fn is_background(
+    detection: &MaterialDetection,
+    row: &Row,
+    pixels: &[u8],
+    column: usize,
+) -> bool {
     if !detection.enabled {
         return false;
     }

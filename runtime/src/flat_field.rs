@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
 /// Fractional bits of the fixed-point gain.
@@ -127,21 +128,24 @@ impl FlatField {
     /// Copies whole lines from `source` to `target`, corrected.
     pub fn copy(&self, source: &[u8], target: &mut [u8]) {
         let width = self.gain.len();
-        for (source, target) in source
-            .chunks_exact(width)
-            .zip(target.chunks_exact_mut(width))
-        {
-            for (((out, &level), &dark), &gain) in target
-                .iter_mut()
-                .zip(source)
-                .zip(&self.dark)
-                .zip(&self.gain)
-            {
-                let signal = u32::from(u16::from(level).saturating_sub(dark));
-                let scaled = (signal * u32::from(gain) + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
-                *out = scaled.min(255) as u8;
-            }
+        let lines = source.chunks_exact(width);
+        for (source, target) in lines.zip(target.chunks_exact_mut(width)) {
+            correct(source, &self.dark, &self.gain, target);
         }
+    }
+}
+
+/// Corrects a line: `(level − dark) · gain`, rounded. Sixteen bits suffice for
+/// either half of the product, and processors multiply many of these at once.
+#[multiversion(targets = "simd")]
+fn correct(source: &[u8], dark: &[u16], gain: &[u16], target: &mut [u8]) {
+    const UP: u32 = 16 - GAIN_BITS;
+    let factors = source.iter().zip(dark).zip(gain);
+    for (out, ((&level, &dark), &gain)) in target.iter_mut().zip(factors) {
+        let signal = u16::from(level).saturating_sub(dark) << UP;
+        let upper = ((u32::from(signal) * u32::from(gain)) >> 16) as u16;
+        let half = signal.wrapping_mul(gain) >> 15;
+        *out = (upper + half).min(255) as u8;
     }
 }
 
@@ -161,6 +165,31 @@ mod tests {
         let mut out = [0; 8];
         flat.copy(&[102, 54, 128, 60, 0, 0, 0, 255], &mut out);
         assert_eq!(out, [100, 100, 100, 100, 0, 0, 0, 255]);
+    }
+
+    #[test]
+    fn every_level_is_rounded_as_the_formula_says() {
+        let levels: Vec<u8> = (0..=255).collect();
+        for (dark, gain) in [
+            (0, 1024),
+            (3, 1500),
+            (0, 64_511),
+            (255, 1),
+            (7, 1023),
+            (40, 0),
+        ] {
+            let flat = FlatField {
+                dark: vec![dark; 256],
+                gain: vec![gain; 256],
+            };
+            let mut corrected = [0; 256];
+            flat.copy(&levels, &mut corrected);
+            for (level, got) in levels.iter().zip(corrected) {
+                let signal = u32::from(u16::from(*level).saturating_sub(dark));
+                let rounded = (signal * u32::from(gain) + (1 << (GAIN_BITS - 1))) >> GAIN_BITS;
+                assert_eq!(u32::from(got), rounded.min(255), "{level} {dark} {gain}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use millsight_firmware_config::TILE_SIZE;
 use super::ClassifyError;
 
 /// The prepared tiles of one batch.
-pub(super) struct Input {
+pub(crate) struct Input {
     preprocessor: Preprocessor,
     element: ElementType,
     levels: Vec<u8>,
@@ -17,7 +17,7 @@ pub(super) struct Input {
 
 impl Input {
     /// Room for `tiles` tiles.
-    pub(super) fn new(card: &ModelCard, tiles: usize) -> Self {
+    pub(crate) fn new(card: &ModelCard, tiles: usize) -> Self {
         let preprocessor = Preprocessor::new(&card.input, &card.preprocessing);
         let elements = tiles * preprocessor.output_len();
         let element = card.input.element;
@@ -35,7 +35,7 @@ impl Input {
 
     /// Prepares a tile into a slot, straight from the row of tiles in which it
     /// lies: `tile` are the pixels from its first one on, `width` those of a line.
-    pub(super) fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         slot: usize,
         tile: &[u8],
@@ -56,7 +56,7 @@ impl Input {
     }
 
     /// The tiles in the first slots.
-    pub(super) fn batch(&self, tiles: usize) -> Batch<'_> {
+    pub(crate) fn batch(&self, tiles: usize) -> Batch<'_> {
         let elements = tiles * self.preprocessor.output_len();
         match self.element {
             ElementType::U8 => Batch::U8(&self.levels[..elements]),

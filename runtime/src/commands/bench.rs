@@ -1,5 +1,6 @@
 //! `bench`.
 
+mod ingest;
 mod line_rate;
 
 use std::process::ExitCode;
@@ -9,12 +10,15 @@ use clap::Subcommand;
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Ingest(ingest::Arguments),
     LineRate(line_rate::Arguments),
 }
 
 /// Examples below the help.
 pub const EXAMPLES: &str = "\
 Examples:
+  millsight bench ingest
+  millsight bench ingest --python venv/bin/python
   millsight bench line-rate
   millsight bench line-rate --seconds 600 --defect-share 0.01 --json";
 
@@ -24,6 +28,15 @@ Examples:
 /// What stopped it, with its remedy.
 pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
     match command {
+        Command::Ingest(arguments) => ingest::ingest(arguments, json),
         Command::LineRate(arguments) => line_rate::line_rate(arguments, json),
+    }
+}
+
+/// The seconds of a run.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (2.0..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number from 2 to 86400 is expected".to_owned()),
     }
 }

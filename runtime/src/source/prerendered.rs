@@ -18,7 +18,7 @@ pub struct Prerendered {
     pixels: Arc<[u8]>,
     width: usize,
     /// Lines that are to be given in all.
-    lines: u64,
+    wanted: u64,
     next: u64,
 }
 
@@ -54,16 +54,26 @@ impl Prerendered {
         Ok(Self {
             pixels: pixels.into(),
             width,
-            lines: 0,
+            wanted: 0,
             next: 0,
         })
+    }
+
+    /// Number of lines that are drawn.
+    pub fn lines(&self) -> u64 {
+        (self.pixels.len() / self.width) as u64
+    }
+
+    /// The pixels of the rows, line by line.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
     }
 
     /// The same rows, to be given until there are so many lines.
     #[must_use]
     pub fn of_lines(&self, lines: u64) -> Self {
         Self {
-            lines,
+            wanted: lines,
             next: 0,
             ..self.clone()
         }
@@ -76,16 +86,16 @@ impl Source for Prerendered {
     }
 
     fn expected_lines(&self) -> Option<u64> {
-        Some(self.lines)
+        Some(self.wanted)
     }
 
     fn next_event(&mut self) -> Result<Event<'_>, SourceError> {
-        let drawn = (self.pixels.len() / self.width) as u64;
+        let drawn = self.lines();
         let first_line = self.next;
         let from = first_line % drawn;
         let lines = (BLOCK_LINES as u64)
             .min(drawn - from)
-            .min(self.lines - first_line);
+            .min(self.wanted - first_line);
         if lines == 0 {
             return Ok(Event::End);
         }

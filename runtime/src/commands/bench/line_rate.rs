@@ -10,6 +10,7 @@ use millsight_export::output;
 use millsight_firmware_config::{Screen, Station};
 use serde_json::json;
 
+use super::seconds;
 use crate::bench::search::highest_held;
 use crate::bench::trial::{self, Trial};
 use crate::commands::{EngineArguments, ModelArguments};
@@ -60,13 +61,6 @@ pub struct Arguments {
 
     #[command(flatten)]
     engine: EngineArguments,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (2.0..=86_400.0).contains(&seconds) => Ok(seconds),
-        _ => Err("a number from 2 to 86400 is expected".to_owned()),
-    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
