@@ -1,11 +1,15 @@
 //! How fast the line is inspected.
 //!
+//! * [`engine`]: what an engine judges.
 //! * [`ingest`]: what a core does before any network.
+//! * [`peak`]: what a core can compute at most.
 //! * [`process`]: what the program takes of the machine.
 //! * [`trial`]: a run at a rate, and whether it was held.
 //! * [`search`]: the highest rate that is held.
 
+pub mod engine;
 pub mod ingest;
+pub mod peak;
 pub mod process;
 pub mod search;
 pub mod trial;

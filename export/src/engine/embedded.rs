@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{
     Datum, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, Tensor,
-    TractResult, TypedRunnableModel, tvec,
+    TractResult, TypedModel, TypedRunnableModel, tvec,
 };
-use tract_onnx::tract_core::internal::{TractError, TypedFact};
+use tract_onnx::tract_core::internal::{DimLike, TractError, TypedFact};
+use tract_onnx::tract_core::ops::Cost;
 
 use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches};
 use crate::card::{ElementType, ModelCard};
@@ -158,6 +159,36 @@ fn guarded<T>(
 }
 
 fn plan(model: &ModelFile, batch: usize, outputs: &[&str]) -> TractResult<Arc<TypedRunnableModel>> {
+    let graph = typed(model, batch, outputs)?;
+    graph.into_optimized()?.into_runnable()
+}
+
+/// The multiplications, each with an addition, in the convolutions and matrix
+/// products of a model for one tile, as tract counts them (`Cost::FMA`).
+///
+/// # Errors
+/// As [`Embedded::load`].
+pub fn multiply_adds(model: &ModelFile) -> Result<u64, EngineError> {
+    let at_once = model.fixed_batch.unwrap_or(1);
+    guarded("load", || {
+        let graph = typed(model, at_once, &[&model.card.output.name])?.into_decluttered()?;
+        let mut sum = 0;
+        for node in &graph.nodes {
+            let name = node.op.name();
+            if !["Conv", "EinSum"].iter().any(|known| name.contains(known)) {
+                continue;
+            }
+            for (cost, count) in node.op.cost(&graph.node_input_facts(node.id)?)? {
+                if matches!(cost, Cost::FMA(_)) {
+                    sum += count.to_usize()? as u64;
+                }
+            }
+        }
+        Ok(sum / at_once as u64)
+    })
+}
+
+fn typed(model: &ModelFile, batch: usize, outputs: &[&str]) -> TractResult<TypedModel> {
     let input = &model.card.input;
     let element = match input.element {
         ElementType::U8 => DatumType::U8,
@@ -187,7 +218,7 @@ fn plan(model: &ModelFile, batch: usize, outputs: &[&str]) -> TractResult<Arc<Ty
             check_size(&node.name, &output.fact)?;
         }
     }
-    graph.into_optimized()?.into_runnable()
+    Ok(graph)
 }
 
 /// Refuses a node that would give more numbers than memory holds.

@@ -1,5 +1,6 @@
 //! `bench`.
 
+mod engine;
 mod ingest;
 mod line_rate;
 
@@ -10,6 +11,7 @@ use clap::Subcommand;
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Engine(engine::Arguments),
     Ingest(ingest::Arguments),
     LineRate(line_rate::Arguments),
 }
@@ -17,6 +19,7 @@ pub enum Command {
 /// Examples below the help.
 pub const EXAMPLES: &str = "\
 Examples:
+  millsight bench engine
   millsight bench ingest
   millsight bench ingest --python venv/bin/python
   millsight bench line-rate
@@ -28,6 +31,7 @@ Examples:
 /// What stopped it, with its remedy.
 pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
     match command {
+        Command::Engine(arguments) => engine::engine(arguments, json),
         Command::Ingest(arguments) => ingest::ingest(arguments, json),
         Command::LineRate(arguments) => line_rate::line_rate(arguments, json),
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What a user would write with NumPy and OpenCV, or Pillow, before any network:
-lines to corrected rows, material, and tiles in the size of a network.
+"""What a user would write with NumPy, OpenCV and Pillow before any network: lines
+to corrected rows, material, and tiles in the size of a network.
 
     pip install -r requirements.txt
     millsight bench ingest --python python3
@@ -18,45 +18,33 @@ import numpy as np
 TILE = 512
 
 
-def with_opencv(flat, size):
+def correction(flat):
+    """Of several ways with NumPy or OpenCV the fastest that was found: products of
+    16 bits, which OpenCV scales, rounds and limits in one pass."""
     import cv2
 
     cv2.setNumThreads(1)
-    dark = np.tile(np.rint(flat["dark"]).astype(np.uint8), (TILE, 1))
-    gain = np.tile(gains(flat), (TILE, 1))
+    dark, white = np.asarray(flat["dark"]), np.asarray(flat["white"])
+    gain = np.rint(256 * flat["target"] / (white - dark)).astype(np.uint16)
+    dark, gain = np.tile(np.rint(dark).astype(np.uint8), (TILE, 1)), np.tile(gain, (TILE, 1))
 
     def correct(rows):
-        return cv2.multiply(cv2.subtract(rows, dark), gain, dtype=cv2.CV_8U)
+        signal = cv2.subtract(rows, dark).astype(np.uint16)
+        return cv2.multiply(signal, gain, scale=1 / 256, dtype=cv2.CV_8U)
 
-    def bright(tile, level):
-        return cv2.countNonZero(cv2.compare(tile, level, cv2.CMP_GE))
-
-    def resize(tile):
-        return cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
-
-    return correct, bright, resize
+    return correct
 
 
-def with_pillow(flat, size):
+def with_opencv(size):
+    import cv2
+
+    return lambda tile: cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def with_pillow(size):
     from PIL import Image
 
-    dark = np.rint(flat["dark"]).astype(np.int16)
-    gain = gains(flat)
-
-    def correct(rows):
-        return np.clip(np.rint((rows - dark) * gain), 0, 255).astype(np.uint8)
-
-    def bright(tile, level):
-        return np.count_nonzero(tile >= level)
-
-    def resize(tile):
-        return np.asarray(Image.fromarray(tile).resize((size, size), Image.Resampling.BILINEAR))
-
-    return correct, bright, resize
-
-
-def gains(flat):
-    return (flat["target"] / (np.asarray(flat["white"]) - np.asarray(flat["dark"]))).astype(np.float32)
+    return lambda tile: np.asarray(Image.fromarray(tile).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def main():
@@ -73,7 +61,8 @@ def main():
     drawn = np.fromfile(given.lines, np.uint8).reshape(-1, TILE, given.width)
     with open(given.flat_field) as file:
         flat = json.load(file)
-    correct, bright, resize = {"opencv": with_opencv, "pillow": with_pillow}[given.library](flat, given.size)
+    correct = correction(flat)
+    resize = {"opencv": with_opencv, "pillow": with_pillow}[given.library](given.size)
     enough = given.share * TILE * TILE
     lines = tiles = 0
     begin = time.perf_counter()
@@ -83,7 +72,7 @@ def main():
         batch = []
         for column in range(0, given.width, TILE):
             tile = rows[:, column : column + TILE]
-            if bright(tile, given.level) >= enough:
+            if np.count_nonzero(tile >= given.level) >= enough:
                 batch.append(resize(tile))
         if batch:
             tiles += len(np.stack(batch))

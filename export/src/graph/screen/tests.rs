@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::engine::embedded;
 use crate::graph::testing::{model_file, reproducible, scores_of_both_forms};
 use crate::model_file::ModelFile;
 
@@ -37,6 +38,20 @@ fn grey_levels_give_the_logits_of_the_normalised_image() {
             "{raw} {ready}"
         );
     }
+}
+
+#[test]
+fn the_engine_counts_the_same_multiplications() {
+    let colour = model(InputForm::Normalised);
+    let counted = embedded::multiply_adds(&colour).unwrap();
+    let spec = spec();
+    // Three channels instead of one.
+    let stem = spec.image_height * spec.image_width * spec.widths[0];
+    let expected = spec.multiply_adds() + 2 * stem;
+    assert!(
+        counted.abs_diff(expected as u64) * 100 < expected as u64,
+        "{counted} {expected}"
+    );
 }
 
 /// The network of the notes that this one follows: 14 million.

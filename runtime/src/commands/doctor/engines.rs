@@ -1,20 +1,19 @@
 //! The model on every engine.
 
-use std::time::Instant;
+use std::time::Duration;
 
-use millsight_export::card::ElementType;
 use millsight_export::engine::{
-    Batch, Engine, EngineChoice, EngineError, EngineIdentity, EngineRequest, Provider, library,
-    start,
+    EngineChoice, EngineError, EngineIdentity, EngineRequest, Provider, library, start,
 };
 use millsight_export::model_file::ModelFile;
 use millsight_firmware_config::Station;
 
 use super::Findings;
+use crate::bench::engine::tiles_per_second;
 use crate::station::{pace, workers};
 
-/// How long each engine runs to tell its speed, in seconds.
-const TRIAL_S: f64 = 0.5;
+/// How long each engine runs to tell its speed.
+const TRIAL: Duration = Duration::from_millis(500);
 
 /// Starts the engine that a run would use, then all others: only the first
 /// has to work.
@@ -94,7 +93,7 @@ fn attempt(
     let mut started = start(model, request, 1)?;
     let identity = started.identity();
     let rate = match started.engines.first_mut() {
-        Some(engine) => tiles_per_second(model, engine.as_mut())?,
+        Some(engine) => tiles_per_second(model, engine.as_mut(), 1, TRIAL)?,
         None => 0.0,
     };
     Ok((identity, started.notices, rate))
@@ -119,26 +118,6 @@ fn speed(station: &Station, identity: &EngineIdentity, rate: f64, findings: &mut
             format!("{text}: at full speed tiles stay unjudged, unless many are background"),
         );
     }
-}
-
-/// Runs blank tiles for a moment.
-fn tiles_per_second(model: &ModelFile, engine: &mut dyn Engine) -> Result<f64, EngineError> {
-    let input = &model.card.input;
-    let elements = input.channels * input.height * input.width;
-    let (levels, values) = (vec![128u8; elements], vec![0f32; elements]);
-    let batch = match input.element {
-        ElementType::U8 => Batch::U8(&levels),
-        ElementType::F32 => Batch::F32(&values),
-    };
-    let mut scores = Vec::new();
-    engine.run(batch, 1, &mut scores)?;
-    let start = Instant::now();
-    let mut tiles = 0;
-    while start.elapsed().as_secs_f64() < TRIAL_S {
-        engine.run(batch, 1, &mut scores)?;
-        tiles += 1;
-    }
-    Ok(f64::from(tiles) / start.elapsed().as_secs_f64())
 }
 
 /// The libraries of ONNX Runtime that are found.
