@@ -59,9 +59,12 @@ LONGER_FACTOR = 4
 LONGER_FRACTIONS = ["0.05", "0.1"]
 CONVOLUTIONAL = "yolo-cls-n"
 PEER = "pytorch"
+# The same that begins with patch filters without their mean, as ours do.
+PEER_WITHOUT_MEAN = "pytorch-without-mean"
 TITLES_OF_STARTS = {
     LONGER: f"scratch, {LONGER_FACTOR} times the epochs",
     PEER: "scratch, in PyTorch",
+    PEER_WITHOUT_MEAN: "scratch, in PyTorch, filters without their mean",
     CONVOLUTIONAL: "scratch, yolo-cls-n",
 }
 PEER_SCRIPT = Path(__file__).parent.parent / "peers/supervised_pytorch/train.py"
@@ -107,6 +110,8 @@ def plan():
     for seed in SEEDS:
         for fraction in FRACTIONS:
             yield f"{PEER}-finetune-{fraction}-{seed}", seed, None, peer(fraction)
+            without_mean = [*peer(fraction), "--filters-without-mean"]
+            yield f"{PEER_WITHOUT_MEAN}-finetune-{fraction}-{seed}", seed, None, without_mean
         for start in STARTS:
             begin = None
             if start in PRETRAIN:
@@ -257,7 +262,7 @@ def tables(results):
     print("| begins with | protocol |", " | ".join(f"{title} of the labels" for title in TITLES), "|")
     print("|---|---|---|---|---|")
     for protocol in PROTOCOLS:
-        starts = [*STARTS, LONGER, PEER, CONVOLUTIONAL] if protocol == "finetune" else STARTS
+        starts = [*STARTS, LONGER, PEER, PEER_WITHOUT_MEAN, CONVOLUTIONAL] if protocol == "finetune" else STARTS
         for start in starts:
             cells = []
             for fraction in FRACTIONS:

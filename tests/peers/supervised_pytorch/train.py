@@ -97,6 +97,11 @@ def main():
     parser.add_argument("--schedule", choices=["constant", "cosine"], default="constant")
     parser.add_argument("--warmup-epochs", type=float, default=0)
     parser.add_argument("--flips", action="store_true")
+    parser.add_argument(
+        "--filters-without-mean",
+        action="store_true",
+        help="begin with patch filters less their mean, as millsight-train does",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
@@ -116,6 +121,10 @@ def main():
     network = timm.create_model(
         "vit_tiny_patch16_224", pretrained=False, num_classes=len(classes), img_size=given.image_size
     )
+    if given.filters_without_mean:
+        with torch.no_grad():
+            filters = network.patch_embed.proj.weight
+            filters -= filters.mean(dim=(1, 2, 3), keepdim=True)
     exempt = {"cls_token", "pos_embed"}
     decayed = [p for n, p in network.named_parameters() if p.ndim > 1 and n not in exempt]
     others = [p for n, p in network.named_parameters() if p.ndim <= 1 or n in exempt]

@@ -11,12 +11,15 @@ use crate::data::order::{Stream, generator};
 /// Deviation of linear weights and positions in timm.
 const STD: f32 = 0.02;
 
-/// Initial weights as timm's `VisionTransformer` draws them by default.
+/// Initial weights as timm's `VisionTransformer` draws them by default, but for
+/// the mean of the patch filters.
 ///
 /// Linear weights and positions: normal with deviation 0.02 (timm cuts it at
 /// two units, a hundred deviations, so that nothing is ever cut); class token:
 /// normal with deviation 1e-6; patch projection: uniform within
-/// `sqrt(1 / inputs)`, bias included (PyTorch's default for convolutions); other
+/// `sqrt(1 / inputs)`, bias included (PyTorch's default for convolutions), and
+/// then each filter less its mean: tiles of steel differ far more in brightness
+/// than in texture, and filters that answer to brightness drown the rest; other
 /// biases 0, norms 1, LayerScale `layer_scale`. The seed alone decides.
 ///
 /// # Errors
@@ -37,7 +40,12 @@ pub fn vit(spec: &VitSpec, layer_scale: f32, seed: u64) -> Result<NamedArrays, M
             "pos_embed" => normal(STD),
             name if name.starts_with("patch_embed.") => {
                 let mut uniform = || random.random_range(-bound..=bound);
-                (0..count).map(|_| uniform()).collect()
+                let mut data: Vec<f32> = (0..count).map(|_| uniform()).collect();
+                if name.ends_with(".weight") {
+                    let pixels = 3 * spec.patch * spec.patch;
+                    data.chunks_exact_mut(pixels).for_each(subtract_mean);
+                }
+                data
             }
             name if name.ends_with(".gamma") => vec![layer_scale; count],
             name if name.ends_with(".bias") => vec![0.0; count],
@@ -47,6 +55,13 @@ pub fn vit(spec: &VitSpec, layer_scale: f32, seed: u64) -> Result<NamedArrays, M
         weights.insert(name, shape, data)?;
     }
     Ok(weights)
+}
+
+fn subtract_mean(filter: &mut [f32]) {
+    let mean = filter.iter().sum::<f32>() / filter.len() as f32;
+    for value in filter {
+        *value -= mean;
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +104,9 @@ mod tests {
             ("blocks.11.ls2.gamma", 1e-5),
         ] {
             assert!(data(name).iter().all(|value| *value == expected), "{name}");
+        }
+        for filter in data("patch_embed.proj.weight").chunks_exact(3 * 16 * 16) {
+            assert!(filter.iter().sum::<f32>().abs() < 1e-4);
         }
         assert_eq!(weights, vit(&spec, 1e-5, 1).unwrap());
         assert_ne!(weights, vit(&spec, 1e-5, 2).unwrap());

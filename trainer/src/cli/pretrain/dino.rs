@@ -31,8 +31,8 @@ use crate::cli::configuration::elements;
 /// centre momentum of 0.9, dino-scratch has 8192 and 0.99. What the thesis does
 /// not state is as in the official code, but for these: the teacher's
 /// temperature rises, colour tiles are not turned grey at random, and without
-/// --init the class token begins near 0, as timm's does. Options that are given
-/// override the recipe.
+/// --init the class token begins near 0, as timm's does, and the filters of
+/// patches without a mean. Options that are given override the recipe.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
