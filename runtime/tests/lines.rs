@@ -114,12 +114,14 @@ keep_images = "all"
         .args(["record", "export", text(&record)])
         .output()
         .unwrap();
-    let tiles: Vec<Value> = String::from_utf8(output.stdout)
+    let mut tiles: Vec<Value> = String::from_utf8(output.stdout)
         .unwrap()
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .filter(|line| line["record"] == "tile")
         .collect();
+    // Recorded in the order in which they are judged.
+    tiles.sort_by_key(|tile| tile["row"].as_u64());
     assert_eq!(tiles.len(), 2);
     assert_eq!(tiles[0]["encoder"], 4000);
     assert_eq!(tiles[0]["metres"], 0.0);

@@ -1,6 +1,6 @@
 //! A run at a rate.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use millsight_firmware_config::Station;
@@ -108,4 +108,34 @@ pub fn run(
         rss_mb: after.resident as f64 / f64::from(1 << 20),
         allocations_per_second: allocations,
     }
+}
+
+/// Lines per second of prerendered lines that go through the networks as fast as
+/// they can, for some time. Verdicts are counted, nothing is recorded.
+pub fn fastest(station: &Station, networks: Networks, drawn: &Prerendered, time: Duration) -> f64 {
+    let ledger = Ledger::new(&networks.model.card.classes);
+    let stop = AtomicBool::new(false);
+    let begin = Instant::now();
+    pipeline::run(
+        Run {
+            source: Box::new(drawn.of_lines(u64::MAX)),
+            geometry: Geometry::of(station),
+            classifiers: networks.classifiers,
+            flat_field: None,
+            recorder: None,
+            observe: None,
+            drive: Drive::Unpaced,
+            queue_rows: station.deadlines.queue_rows,
+            stop: &stop,
+            ledger: &ledger,
+        },
+        |_| {
+            if begin.elapsed() >= time {
+                stop.store(true, Ordering::Relaxed);
+            }
+        },
+    );
+    let model = ModelIdentity::of(&networks.model);
+    let summary = ledger.summary(std::iter::empty(), networks.engine, model);
+    summary.rate.lines_per_second
 }

@@ -3,6 +3,8 @@
 mod engine;
 mod ingest;
 mod line_rate;
+mod peer;
+mod python;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,7 @@ pub enum Command {
     Engine(engine::Arguments),
     Ingest(ingest::Arguments),
     LineRate(line_rate::Arguments),
+    Peer(peer::Arguments),
 }
 
 /// Examples below the help.
@@ -23,6 +26,7 @@ Examples:
   millsight bench ingest
   millsight bench ingest --python venv/bin/python
   millsight bench line-rate
+  millsight bench peer --python venv/bin/python --screen screen.onnx
   millsight bench line-rate --seconds 600 --defect-share 0.01 --json";
 
 /// Runs a subcommand.
@@ -33,6 +37,7 @@ pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
     match command {
         Command::Engine(arguments) => engine::engine(arguments, json),
         Command::Ingest(arguments) => ingest::ingest(arguments, json),
+        Command::Peer(arguments) => peer::peer(arguments, json),
         Command::LineRate(arguments) => line_rate::line_rate(arguments, json),
     }
 }

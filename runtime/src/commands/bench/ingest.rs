@@ -1,19 +1,18 @@
 //! `bench ingest`.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::Args;
-use miette::{IntoDiagnostic, WrapErr, miette};
+use miette::{IntoDiagnostic, WrapErr};
 use millsight_export::output;
 use millsight_firmware_config::Station;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::seconds;
+use super::{python, seconds};
 use crate::bench::ingest::{self, Ingest, Passed};
 use crate::bench::median;
 use crate::commands::ModelArguments;
@@ -83,8 +82,8 @@ pub fn ingest(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
         let text = serde_json::to_vec(&reference).into_diagnostic()?;
         fs::write(&flat, text).into_diagnostic()?;
     }
-    let in_python = |python: &Path, library: &str| {
-        let mut command = Command::new(python);
+    let in_python = |interpreter: &Path, library: &str| {
+        let mut command = Command::new(interpreter);
         command.arg("-").arg(&lines).arg(&flat);
         for (name, value) in [
             ("--with", library.to_owned()),
@@ -96,16 +95,17 @@ pub fn ingest(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
         ] {
             command.arg(name).arg(value);
         }
-        run_script(command).wrap_err_with(|| format!("{} cannot run the script", python.display()))
+        python::run::<InPython>(command, SCRIPT)
+            .wrap_err_with(|| format!("{} cannot run the script", interpreter.display()))
     };
 
     let time = Duration::from_secs_f64(arguments.seconds);
     let (mut ours, mut opencv, mut pillow) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
         ours.push(run_for(&mut own, &drawn, time)?.lines_per_second());
-        if let Some(python) = &arguments.python {
-            opencv.push(in_python(python, "opencv")?.lines_per_second);
-            pillow.push(in_python(python, "pillow")?.lines_per_second);
+        if let Some(interpreter) = &arguments.python {
+            opencv.push(in_python(interpreter, "opencv")?.lines_per_second);
+            pillow.push(in_python(interpreter, "pillow")?.lines_per_second);
         }
     }
     let (ours, opencv, pillow) = (median(&mut ours), median(&mut opencv), median(&mut pillow));
@@ -154,25 +154,4 @@ fn run_for(ingest: &mut Ingest, drawn: &Prerendered, time: Duration) -> miette::
         sum.took += passed.took;
     }
     Ok(sum)
-}
-
-/// Runs the script, which an interpreter reads from its standard input.
-fn run_script(mut command: Command) -> miette::Result<InPython> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .into_diagnostic()?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(SCRIPT.as_bytes()).into_diagnostic()?;
-    }
-    let output = child.wait_with_output().into_diagnostic()?;
-    if !output.status.success() {
-        return Err(miette!(
-            help = "install tests/peers/inspection/requirements.txt into it",
-            "it ended with {}",
-            output.status
-        ));
-    }
-    serde_json::from_slice(&output.stdout).into_diagnostic()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use miette::IntoDiagnostic;
+use millsight_export::engine::EngineRequest;
 use millsight_export::output;
 use millsight_firmware_config::{Screen, Station};
 use serde_json::json;
@@ -36,17 +37,24 @@ pub struct Arguments {
     #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
 
-    /// Share of the tiles with a defect, 0 to 1.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
-    defect_share: f64,
-
     /// Lines per second of the run that is shown.
     #[arg(long, value_name = "RATE", default_value_t = CAMERA_RATE, value_parser = rate)]
     rate: f64,
 
+    #[command(flatten)]
+    line: Line,
+}
+
+/// The line that is measured: what is drawn, and what looks at it.
+#[derive(Debug, Args)]
+pub struct Line {
+    /// Share of the tiles with a defect, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    pub defect_share: f64,
+
     /// Seed of the steel.
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub seed: u64,
 
     /// Threads that judge; without it one for each core.
     #[arg(long)]
@@ -61,6 +69,26 @@ pub struct Arguments {
 
     #[command(flatten)]
     engine: EngineArguments,
+}
+
+impl Line {
+    /// The station `strip` with these networks, and the engine that runs them.
+    ///
+    /// # Errors
+    /// Never: the ready stations can be used.
+    pub fn station(&self) -> miette::Result<(Station, EngineRequest)> {
+        let mut station = Station::ready("strip")?;
+        station.model.file.clone_from(&self.model.model);
+        station.model.sidecar.clone_from(&self.model.sidecar);
+        station.screen = self.screen.clone().map(|file| Screen {
+            file,
+            sidecar: None,
+        });
+        station.engine.workers = self.workers;
+        let mut request = station::engine_request(&station.engine);
+        self.engine.apply(&mut request);
+        Ok((station, request))
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -78,19 +106,15 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub fn line_rate(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
-    let mut station = Station::ready("strip")?;
-    station.model.file.clone_from(&arguments.model.model);
-    station.model.sidecar.clone_from(&arguments.model.sidecar);
-    station.screen = arguments.screen.clone().map(|file| Screen {
-        file,
-        sidecar: None,
-    });
-    station.engine.workers = arguments.workers;
-    let mut request = station::engine_request(&station.engine);
-    arguments.engine.apply(&mut request);
+    let (station, request) = arguments.line.station()?;
     let width = station.camera.pixels_per_line;
-    let drawn =
-        Prerendered::draw(width, ROWS, arguments.defect_share, arguments.seed).into_diagnostic()?;
+    let drawn = Prerendered::draw(
+        width,
+        ROWS,
+        arguments.line.defect_share,
+        arguments.line.seed,
+    )
+    .into_diagnostic()?;
     let time = Duration::from_secs_f64(arguments.seconds);
     let trial = |rate: f64| -> miette::Result<Trial> {
         let networks = networks::start(&station, &request).into_diagnostic()?;

@@ -1,0 +1,119 @@
+//! `bench peer`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::Args;
+use miette::{IntoDiagnostic, WrapErr};
+use millsight_export::output;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::line_rate::Line;
+use super::{python, seconds};
+use crate::bench::{median, trial};
+use crate::networks;
+use crate::source::prerendered::Prerendered;
+
+/// Rows of tiles that are drawn.
+const ROWS: usize = 16;
+
+/// The line in Python. It is given to the interpreter as text.
+const SCRIPT: &str = include_str!("../../../../tests/peers/inspection/pipeline.py");
+
+/// Compare with the line as a user would write it in Python.
+///
+/// The same lines of simulated steel go through the same networks on the same
+/// number of threads as fast as they can, here and in Python with NumPy, OpenCV
+/// and ONNX Runtime (tests/peers/inspection), in turns. Nothing is recorded.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Interpreter with tests/peers/inspection/requirements.txt.
+    #[arg(long, value_name = "FILE")]
+    python: PathBuf,
+
+    /// Seconds of each run.
+    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// Runs of each; their median is shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    #[command(flatten)]
+    line: Line,
+}
+
+/// What the script prints.
+#[derive(Debug, Deserialize)]
+struct InPython {
+    lines_per_second: f64,
+}
+
+pub fn peer(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
+    let (station, request) = arguments.line.station()?;
+    let width = station.camera.pixels_per_line;
+    let drawn = Prerendered::draw(
+        width,
+        ROWS,
+        arguments.line.defect_share,
+        arguments.line.seed,
+    )
+    .into_diagnostic()?;
+    let folder = tempfile::tempdir().into_diagnostic()?;
+    let lines = folder.path().join("lines");
+    fs::write(&lines, drawn.pixels()).into_diagnostic()?;
+    let classifier = folder.path().join("classifier.onnx");
+    let started = networks::start(&station, &request).into_diagnostic()?;
+    fs::write(&classifier, &started.model.onnx).into_diagnostic()?;
+    let threads = started.classifiers.len();
+    let in_python = || {
+        let mut command = Command::new(&arguments.python);
+        command.arg("-").arg(&lines);
+        command.arg("--classifier").arg(&classifier);
+        if let Some(screen) = &station.screen {
+            command.arg("--screen").arg(&screen.file);
+        }
+        let detection = &station.material_detection;
+        for (name, value) in [
+            ("--width", width.to_string()),
+            ("--level", detection.minimum_level.to_string()),
+            ("--share", detection.minimum_share.to_string()),
+            ("--batch", station.engine.batch.to_string()),
+            ("--threads", threads.to_string()),
+            ("--seconds", arguments.seconds.to_string()),
+        ] {
+            command.arg(name).arg(value);
+        }
+        python::run::<InPython>(command, SCRIPT)
+            .wrap_err_with(|| format!("{} cannot run the script", arguments.python.display()))
+    };
+    let time = Duration::from_secs_f64(arguments.seconds);
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds {
+        let networks = networks::start(&station, &request).into_diagnostic()?;
+        let own = trial::fastest(&station, networks, &drawn, time);
+        let other = in_python()?.lines_per_second;
+        ours.push(own);
+        theirs.push(other);
+        ratios.push(own / other);
+    }
+    let [ours, theirs, ratio] =
+        [&mut ours, &mut theirs, &mut ratios].map(|values| median(values).unwrap_or_default());
+    if as_json {
+        output::line(json!({
+            "lines_per_second": ours,
+            "python_lines_per_second": theirs,
+            "ratio": ratio,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::write(|out| {
+        writeln!(out, "ours      {ours:>9.0} lines/s on {threads} threads")?;
+        writeln!(out, "Python    {theirs:>9.0} lines/s")?;
+        writeln!(out, "ratio     {ratio:>9.2}")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
