@@ -67,6 +67,12 @@ impl Row {
         self.lines < TILE_SIZE
     }
 
+    /// The memory of a row that is done with; `None` where it had no pixels.
+    pub fn into_buffer(self) -> Option<RowBuffer> {
+        let room = self.room;
+        self.pixels.map(|pixels| RowBuffer { pixels, room })
+    }
+
     /// Number of its tiles.
     pub fn columns(&self) -> usize {
         self.geometry.columns()

@@ -124,10 +124,6 @@ impl Classifier {
             let scores = row.states.len() * self.network.classes();
             row.probabilities.resize(scores, 0.0);
         }
-        self.hand_on_first_look(hand_on);
-    }
-
-    fn hand_on_first_look(&mut self, hand_on: &mut dyn FnMut(SettledRow)) {
         if let Some(mut row) = self.first_look.take() {
             row.settled = Instant::now();
             hand_on(row);

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, prometheus_text,
-};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, prometheus_text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -52,23 +50,28 @@ impl Collector for OfLedger {
         let mut out = Out(encoder);
         let lines = ledger.line_counts();
         let tiles = ledger.tiles();
-        out.counter("lines", "Lines that came", lines.r#in)?;
-        out.counter("line_gaps", "Gaps in the sequence of lines", lines.gaps)?;
-        out.counter("missing_lines", "Lines missing in gaps", lines.missing)?;
-        out.counter("tiles", "Tiles that entered", tiles.total)?;
-        out.counter(
-            "padded_tiles",
-            "Tiles partly filled up with black",
-            tiles.padded,
-        )?;
-        out.counter(
-            "late_tiles",
-            "Tiles judged after their deadline",
-            tiles.late,
-        )?;
-        out.counters(
-            "flagged_tiles",
-            "Tiles flagged as a defect",
+        for (name, help, count) in [
+            ("lines", "Lines that came", lines.r#in),
+            ("line_gaps", "Gaps in the sequence of lines", lines.gaps),
+            ("missing_lines", "Lines missing in gaps", lines.missing),
+            ("tiles", "Tiles that entered", tiles.total),
+            (
+                "padded_tiles",
+                "Tiles partly filled up with black",
+                tiles.padded,
+            ),
+            (
+                "late_tiles",
+                "Tiles judged after their deadline",
+                tiles.late,
+            ),
+        ] {
+            out.one(name, help, &ConstCounter::new(count))?;
+        }
+        let flagged = ("flagged_tiles", "Tiles flagged as a defect");
+        out.each(
+            flagged,
+            ConstCounter::new,
             "class",
             ledger.flagged_by_class(),
         )?;
@@ -79,22 +82,19 @@ impl Collector for OfLedger {
             ("judged", tiles.judged),
             ("unjudged", tiles.unjudged),
         ];
-        out.gauges(
-            "tiles_in_state",
-            "Tiles by the state in which they are",
-            "state",
-            states,
-        )?;
-        out.gauges(
-            "unjudged_tiles",
-            "Tiles that nobody has judged, by reason",
+        let by_state = ("tiles_in_state", "Tiles by the state in which they are");
+        out.each(by_state, ConstGauge::new, "state", states)?;
+        let by_reason = ("unjudged_tiles", "Tiles that nobody has judged, by reason");
+        out.each(
+            by_reason,
+            ConstGauge::new,
             "reason",
             ledger.unjudged_by_reason(),
         )?;
-        out.gauge(
+        out.one(
             "backlog_tiles",
             "Tiles that wait until there is time to judge them",
-            ledger.backlog(),
+            &ConstGauge::new(ledger.backlog()),
         )?;
         let latency = ledger.latency_buckets(&LATENCY_BUCKETS);
         let mut metric = out.0.encode_descriptor(
@@ -111,66 +111,25 @@ impl Collector for OfLedger {
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn metric(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
-        metric.encode(
-            self.0
-                .encode_descriptor(name, help, None, metric.metric_type())?,
-        )
+    fn one(&mut self, name: &str, help: &str, metric: &impl EncodeMetric) -> fmt::Result {
+        let kind = metric.metric_type();
+        metric.encode(self.0.encode_descriptor(name, help, None, kind)?)
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, &ConstCounter::new(value))
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        self.metric(name, help, &ConstGauge::new(value))
-    }
-
-    fn family<'n>(
+    /// The same metric for each value of a label.
+    fn each<'n, M: EncodeMetric>(
         &mut self,
         (name, help): (&str, &str),
-        kind: MetricType,
+        metric: impl Fn(u64) -> M,
         label: &str,
         values: impl IntoIterator<Item = (&'n str, u64)>,
-        encode: impl Fn(MetricEncoder<'_>, u64) -> fmt::Result,
     ) -> fmt::Result {
-        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        let kind = metric(0).metric_type();
+        let mut family = self.0.encode_descriptor(name, help, None, kind)?;
         for (value, count) in values {
-            encode(metric.encode_family(&[(label, value)])?, count)?;
+            metric(count).encode(family.encode_family(&[(label, value)])?)?;
         }
         Ok(())
-    }
-
-    fn counters<'n>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'n str, u64)>,
-    ) -> fmt::Result {
-        self.family(
-            (name, help),
-            MetricType::Counter,
-            label,
-            values,
-            |metric, count| ConstCounter::new(count).encode(metric),
-        )
-    }
-
-    fn gauges<'n>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'n str, u64)>,
-    ) -> fmt::Result {
-        self.family(
-            (name, help),
-            MetricType::Gauge,
-            label,
-            values,
-            |metric, count| ConstGauge::new(count).encode(metric),
-        )
     }
 }
 

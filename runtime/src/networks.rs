@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use millsight_export::engine::{self, EngineError, EngineIdentity, EngineRequest};
+use millsight_export::engine::{self, Engine, EngineError, EngineIdentity, EngineRequest};
 use millsight_export::model_file::{ModelFile, ModelFileError};
 use millsight_firmware_config::{Screen, Station};
 
@@ -91,15 +91,12 @@ pub fn start(station: &Station, request: &EngineRequest) -> Result<Networks, Net
     };
     let mut screens = screens.into_iter();
     let batch = station::batch(&station.engine, &model);
-    let classifiers = started.engines.into_iter().map(|engine| {
-        let mut network = Network::new(engine, &model.card, decider.clone(), batch);
-        network.warm_up()?;
-        let detection = station.material_detection.clone();
-        Ok(Classifier::new(network, screens.next(), detection))
-    });
-    let classifiers = classifiers
-        .collect::<Result<_, _>>()
-        .map_err(NetworksError::FirstRun)?;
+    let detection = &station.material_detection;
+    let classifiers = ready(started.engines, &model, &decider, batch)
+        .map_err(NetworksError::FirstRun)?
+        .into_iter()
+        .map(|network| Classifier::new(network, screens.next(), detection.clone()))
+        .collect();
     Ok(Networks {
         classifiers,
         model,
@@ -129,13 +126,22 @@ fn screens(
     let started = engine::start(&model, request, workers).map_err(NetworksError::ScreenEngine)?;
     notices.extend(started.notices);
     let batch = station::batch(&station.engine, &model);
-    let networks = started.engines.into_iter().map(|engine| {
+    let networks =
+        ready(started.engines, &model, &decider, batch).map_err(NetworksError::ScreenFirstRun)?;
+    Ok((networks, ModelIdentity::of(&model)))
+}
+
+/// Networks that have run, one for each engine.
+fn ready(
+    engines: Vec<Box<dyn Engine>>,
+    model: &ModelFile,
+    decider: &Decider,
+    batch: usize,
+) -> Result<Vec<Network>, ClassifyError> {
+    let ready = |engine| {
         let mut network = Network::new(engine, &model.card, decider.clone(), batch);
         network.warm_up()?;
         Ok(network)
-    });
-    let networks = networks
-        .collect::<Result<_, _>>()
-        .map_err(NetworksError::ScreenFirstRun)?;
-    Ok((networks, ModelIdentity::of(&model)))
+    };
+    engines.into_iter().map(ready).collect()
 }

@@ -131,11 +131,8 @@ impl Ingest {
             }
         }
         std::hint::black_box(self.input.batch(tiles));
-        if let Some(pixels) = row.pixels {
-            let _ = self.free.send(RowBuffer {
-                pixels,
-                room: row.room,
-            });
+        if let Some(buffer) = row.into_buffer() {
+            let _ = self.free.send(buffer);
         }
         Ok(tiles as u64)
     }

@@ -7,7 +7,7 @@ use millsight_firmware_config::Station;
 use serde::{Deserialize, Serialize};
 
 use super::process::{self, Taken};
-use crate::ledger::{Latency, Ledger, ModelIdentity, TileCounts};
+use crate::ledger::{Latency, Ledger, ModelIdentity, Summary, TileCounts};
 use crate::networks::Networks;
 use crate::pipeline::{self, Drive, Run};
 use crate::position::Geometry;
@@ -50,44 +50,25 @@ pub fn run(
     time: Duration,
 ) -> Trial {
     let lines = (rate * time.as_secs_f64()).max(1.0) as u64;
-    let source = drawn.of_lines(lines);
     let deadline = Duration::from_secs_f64(station.deadlines.verdict_ms / 1000.0);
-    let ledger = Ledger::new(&networks.model.card.classes);
-    let stop = AtomicBool::new(false);
     let begin = Instant::now();
     let before = Taken::now();
     let mut settled: Option<(Instant, u64)> = None;
     let mut last: Option<(Instant, u64)> = None;
-    pipeline::run(
-        Run {
-            source: Box::new(source),
-            geometry: Geometry::of(station),
-            classifiers: networks.classifiers,
-            flat_field: None,
-            recorder: None,
-            observe: None,
-            drive: Drive::Paced {
-                line_rate: rate,
-                deadline,
-            },
-            queue_rows: station.deadlines.queue_rows,
-            stop: &stop,
-            ledger: &ledger,
-        },
-        |_| {
-            if begin.elapsed() < SETTLING {
-                return;
-            }
-            let now = (Instant::now(), process::allocations());
-            settled.get_or_insert(now);
-            last = Some(now);
-        },
-    );
+    let drive = Drive::Paced {
+        line_rate: rate,
+        deadline,
+    };
+    let summary = inspect(station, networks, drawn.of_lines(lines), drive, |_| {
+        if begin.elapsed() < SETTLING {
+            return;
+        }
+        let now = (Instant::now(), process::allocations());
+        settled.get_or_insert(now);
+        last = Some(now);
+    });
     let after = Taken::now();
     let elapsed = begin.elapsed().as_secs_f64();
-    let defects = networks.decider.defects().map(|(class, _)| class);
-    let model = ModelIdentity::of(&networks.model);
-    let summary = ledger.summary(defects, networks.engine, model);
     let allocations = settled
         .zip(last)
         .map_or(0.0, |((from, first), (to, last))| {
@@ -113,29 +94,43 @@ pub fn run(
 /// Lines per second of prerendered lines that go through the networks as fast as
 /// they can, for some time. Verdicts are counted, nothing is recorded.
 pub fn fastest(station: &Station, networks: Networks, drawn: &Prerendered, time: Duration) -> f64 {
+    let begin = Instant::now();
+    let endless = drawn.of_lines(u64::MAX);
+    let summary = inspect(station, networks, endless, Drive::Unpaced, |stop| {
+        if begin.elapsed() >= time {
+            stop.store(true, Ordering::Relaxed);
+        }
+    });
+    summary.rate.lines_per_second
+}
+
+/// Runs lines through the networks; `progress` is called about ten times a second
+/// and may end the run.
+fn inspect(
+    station: &Station,
+    networks: Networks,
+    lines: Prerendered,
+    drive: Drive,
+    mut progress: impl FnMut(&AtomicBool),
+) -> Summary {
     let ledger = Ledger::new(&networks.model.card.classes);
     let stop = AtomicBool::new(false);
-    let begin = Instant::now();
     pipeline::run(
         Run {
-            source: Box::new(drawn.of_lines(u64::MAX)),
+            source: Box::new(lines),
             geometry: Geometry::of(station),
             classifiers: networks.classifiers,
             flat_field: None,
             recorder: None,
             observe: None,
-            drive: Drive::Unpaced,
+            drive,
             queue_rows: station.deadlines.queue_rows,
             stop: &stop,
             ledger: &ledger,
         },
-        |_| {
-            if begin.elapsed() >= time {
-                stop.store(true, Ordering::Relaxed);
-            }
-        },
+        |_| progress(&stop),
     );
+    let defects = networks.decider.defects().map(|(class, _)| class);
     let model = ModelIdentity::of(&networks.model);
-    let summary = ledger.summary(std::iter::empty(), networks.engine, model);
-    summary.rate.lines_per_second
+    ledger.summary(defects, networks.engine, model)
 }

@@ -134,18 +134,15 @@ impl SettledRow {
     }
 
     /// The memory of a row that is done with; `None` where it had no pixels.
-    pub fn into_buffer(self) -> Option<RowBuffer> {
-        let pixels = self.row.pixels?;
-        Some(RowBuffer {
-            pixels,
-            room: Room {
-                states: self.states,
-                verdicts: self.verdicts,
-                probabilities: self.probabilities,
-                suspicions: self.suspicions,
-                open: self.open,
-            },
-        })
+    pub fn into_buffer(mut self) -> Option<RowBuffer> {
+        self.row.room = Room {
+            states: self.states,
+            verdicts: self.verdicts,
+            probabilities: self.probabilities,
+            suspicions: self.suspicions,
+            open: self.open,
+        };
+        self.row.into_buffer()
     }
 
     /// The tiles from column 0 on.

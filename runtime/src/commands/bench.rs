@@ -2,6 +2,7 @@
 
 mod engine;
 mod ingest;
+mod line;
 mod line_rate;
 mod peer;
 mod python;
@@ -9,6 +10,9 @@ mod python;
 use std::process::ExitCode;
 
 use clap::Subcommand;
+
+/// The line rate of the camera that the program is made for.
+const CAMERA_RATE: f64 = 67_000.0;
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]

@@ -2,26 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use miette::{IntoDiagnostic, WrapErr};
+use miette::IntoDiagnostic;
 use millsight_export::output;
 use millsight_firmware_config::Station;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{python, seconds};
+use super::{CAMERA_RATE, python, seconds};
 use crate::bench::ingest::{self, Ingest, Passed};
 use crate::bench::median;
 use crate::commands::ModelArguments;
 use crate::position::Geometry;
 use crate::source::prerendered::Prerendered;
 use crate::station;
-
-/// The line rate of the camera that the program is made for.
-const CAMERA_RATE: f64 = 67_000.0;
 
 /// Rows of tiles that are drawn.
 const ROWS: usize = 16;
@@ -54,12 +50,6 @@ pub struct Arguments {
     model: ModelArguments,
 }
 
-/// What the script prints.
-#[derive(Debug, Deserialize)]
-struct InPython {
-    lines_per_second: f64,
-}
-
 pub fn ingest(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let station = Station::ready("strip")?;
     let model = station::load_model(
@@ -83,20 +73,19 @@ pub fn ingest(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
         fs::write(&flat, text).into_diagnostic()?;
     }
     let in_python = |interpreter: &Path, library: &str| {
-        let mut command = Command::new(interpreter);
-        command.arg("-").arg(&lines).arg(&flat);
-        for (name, value) in [
-            ("--with", library.to_owned()),
-            ("--width", width.to_string()),
-            ("--size", model.card.input.width.to_string()),
-            ("--level", detection.minimum_level.to_string()),
-            ("--share", detection.minimum_share.to_string()),
-            ("--seconds", arguments.seconds.to_string()),
-        ] {
-            command.arg(name).arg(value);
-        }
-        python::run::<InPython>(command, SCRIPT)
-            .wrap_err_with(|| format!("{} cannot run the script", interpreter.display()))
+        python::lines_per_second(interpreter, SCRIPT, |command| {
+            command.arg(&lines).arg(&flat);
+            for (name, value) in [
+                ("--with", library.to_owned()),
+                ("--width", width.to_string()),
+                ("--size", model.card.input.width.to_string()),
+                ("--level", detection.minimum_level.to_string()),
+                ("--share", detection.minimum_share.to_string()),
+                ("--seconds", arguments.seconds.to_string()),
+            ] {
+                command.arg(name).arg(value);
+            }
+        })
     };
 
     let time = Duration::from_secs_f64(arguments.seconds);
@@ -104,8 +93,8 @@ pub fn ingest(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
     for _ in 0..arguments.rounds {
         ours.push(run_for(&mut own, &drawn, time)?.lines_per_second());
         if let Some(interpreter) = &arguments.python {
-            opencv.push(in_python(interpreter, "opencv")?.lines_per_second);
-            pillow.push(in_python(interpreter, "pillow")?.lines_per_second);
+            opencv.push(in_python(interpreter, "opencv")?);
+            pillow.push(in_python(interpreter, "pillow")?);
         }
     }
     let (ours, opencv, pillow) = (median(&mut ours), median(&mut opencv), median(&mut pillow));

@@ -1,26 +1,18 @@
 //! `bench line-rate`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use miette::IntoDiagnostic;
-use millsight_export::engine::EngineRequest;
 use millsight_export::output;
-use millsight_firmware_config::{Screen, Station};
 use serde_json::json;
 
-use super::seconds;
+use super::line::Line;
+use super::{CAMERA_RATE, seconds};
 use crate::bench::search::highest_held;
 use crate::bench::trial::{self, Trial};
-use crate::commands::{EngineArguments, ModelArguments};
 use crate::networks;
-use crate::source::prerendered::Prerendered;
-use crate::station;
-
-/// The line rate of the camera that the program is made for.
-const CAMERA_RATE: f64 = 67_000.0;
 
 /// Rows of tiles that are drawn: 64 MiB of lines of 4096 pixels.
 const ROWS: usize = 32;
@@ -45,59 +37,6 @@ pub struct Arguments {
     line: Line,
 }
 
-/// The line that is measured: what is drawn, and what looks at it.
-#[derive(Debug, Args)]
-pub struct Line {
-    /// Share of the tiles with a defect, 0 to 1.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
-    pub defect_share: f64,
-
-    /// Seed of the steel.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-
-    /// Threads that judge; without it one for each core.
-    #[arg(long)]
-    workers: Option<usize>,
-
-    #[command(flatten)]
-    model: ModelArguments,
-
-    /// ONNX file of a screen that looks first.
-    #[arg(long, value_name = "FILE")]
-    screen: Option<PathBuf>,
-
-    #[command(flatten)]
-    engine: EngineArguments,
-}
-
-impl Line {
-    /// The station `strip` with these networks, and the engine that runs them.
-    ///
-    /// # Errors
-    /// Never: the ready stations can be used.
-    pub fn station(&self) -> miette::Result<(Station, EngineRequest)> {
-        let mut station = Station::ready("strip")?;
-        station.model.file.clone_from(&self.model.model);
-        station.model.sidecar.clone_from(&self.model.sidecar);
-        station.screen = self.screen.clone().map(|file| Screen {
-            file,
-            sidecar: None,
-        });
-        station.engine.workers = self.workers;
-        let mut request = station::engine_request(&station.engine);
-        self.engine.apply(&mut request);
-        Ok((station, request))
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("a share from 0 to 1 is expected".to_owned()),
-    }
-}
-
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (10.0..=10_000_000.0).contains(&rate) => Ok(rate),
@@ -108,13 +47,7 @@ fn rate(text: &str) -> Result<f64, String> {
 pub fn line_rate(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let (station, request) = arguments.line.station()?;
     let width = station.camera.pixels_per_line;
-    let drawn = Prerendered::draw(
-        width,
-        ROWS,
-        arguments.line.defect_share,
-        arguments.line.seed,
-    )
-    .into_diagnostic()?;
+    let drawn = arguments.line.draw(width, ROWS)?;
     let time = Duration::from_secs_f64(arguments.seconds);
     let trial = |rate: f64| -> miette::Result<Trial> {
         let networks = networks::start(&station, &request).into_diagnostic()?;

@@ -2,20 +2,18 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use miette::{IntoDiagnostic, WrapErr};
+use miette::IntoDiagnostic;
 use millsight_export::output;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::line_rate::Line;
+use super::line::Line;
 use super::{python, seconds};
 use crate::bench::{median, trial};
 use crate::networks;
-use crate::source::prerendered::Prerendered;
 
 /// Rows of tiles that are drawn.
 const ROWS: usize = 16;
@@ -46,22 +44,10 @@ pub struct Arguments {
     line: Line,
 }
 
-/// What the script prints.
-#[derive(Debug, Deserialize)]
-struct InPython {
-    lines_per_second: f64,
-}
-
 pub fn peer(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let (station, request) = arguments.line.station()?;
     let width = station.camera.pixels_per_line;
-    let drawn = Prerendered::draw(
-        width,
-        ROWS,
-        arguments.line.defect_share,
-        arguments.line.seed,
-    )
-    .into_diagnostic()?;
+    let drawn = arguments.line.draw(width, ROWS)?;
     let folder = tempfile::tempdir().into_diagnostic()?;
     let lines = folder.path().join("lines");
     fs::write(&lines, drawn.pixels()).into_diagnostic()?;
@@ -70,32 +56,30 @@ pub fn peer(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     fs::write(&classifier, &started.model.onnx).into_diagnostic()?;
     let threads = started.classifiers.len();
     let in_python = || {
-        let mut command = Command::new(&arguments.python);
-        command.arg("-").arg(&lines);
-        command.arg("--classifier").arg(&classifier);
-        if let Some(screen) = &station.screen {
-            command.arg("--screen").arg(&screen.file);
-        }
-        let detection = &station.material_detection;
-        for (name, value) in [
-            ("--width", width.to_string()),
-            ("--level", detection.minimum_level.to_string()),
-            ("--share", detection.minimum_share.to_string()),
-            ("--batch", station.engine.batch.to_string()),
-            ("--threads", threads.to_string()),
-            ("--seconds", arguments.seconds.to_string()),
-        ] {
-            command.arg(name).arg(value);
-        }
-        python::run::<InPython>(command, SCRIPT)
-            .wrap_err_with(|| format!("{} cannot run the script", arguments.python.display()))
+        python::lines_per_second(&arguments.python, SCRIPT, |command| {
+            command.arg(&lines).arg("--classifier").arg(&classifier);
+            if let Some(screen) = &station.screen {
+                command.arg("--screen").arg(&screen.file);
+            }
+            let detection = &station.material_detection;
+            for (name, value) in [
+                ("--width", width.to_string()),
+                ("--level", detection.minimum_level.to_string()),
+                ("--share", detection.minimum_share.to_string()),
+                ("--batch", station.engine.batch.to_string()),
+                ("--threads", threads.to_string()),
+                ("--seconds", arguments.seconds.to_string()),
+            ] {
+                command.arg(name).arg(value);
+            }
+        })
     };
     let time = Duration::from_secs_f64(arguments.seconds);
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
         let networks = networks::start(&station, &request).into_diagnostic()?;
         let own = trial::fastest(&station, networks, &drawn, time);
-        let other = in_python()?.lines_per_second;
+        let other = in_python()?;
         ours.push(own);
         theirs.push(other);
         ratios.push(own / other);

@@ -1,18 +1,38 @@
 //! Scripts in Python to compare with.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use miette::{IntoDiagnostic, miette};
-use serde::de::DeserializeOwned;
+use miette::{IntoDiagnostic, WrapErr, miette};
+use serde::Deserialize;
 
-/// Runs a script, which an interpreter reads from its standard input, and gives
-/// what it prints.
+/// What the scripts print.
+#[derive(Debug, Deserialize)]
+struct Printed {
+    lines_per_second: f64,
+}
+
+/// Runs a script, which the interpreter reads from its standard input, with
+/// arguments that `with` adds; gives its lines per second.
 ///
 /// # Errors
 /// When the interpreter does not start, or the script fails or prints something
 /// else.
-pub fn run<T: DeserializeOwned>(mut command: Command, script: &str) -> miette::Result<T> {
+pub fn lines_per_second(
+    interpreter: &Path,
+    script: &str,
+    with: impl FnOnce(&mut Command),
+) -> miette::Result<f64> {
+    let mut command = Command::new(interpreter);
+    command.arg("-");
+    with(&mut command);
+    run(command, script)
+        .map(|printed| printed.lines_per_second)
+        .wrap_err_with(|| format!("{} cannot run the script", interpreter.display()))
+}
+
+fn run(mut command: Command, script: &str) -> miette::Result<Printed> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,0 +1,73 @@
+//! What is drawn, and what looks at it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use miette::IntoDiagnostic;
+use millsight_export::engine::EngineRequest;
+use millsight_firmware_config::{Screen, Station};
+
+use crate::commands::{EngineArguments, ModelArguments};
+use crate::source::prerendered::Prerendered;
+use crate::station;
+
+/// The line that is measured: what is drawn, and what looks at it.
+#[derive(Debug, Args)]
+pub struct Line {
+    /// Share of the tiles with a defect, 0 to 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01, value_parser = share)]
+    defect_share: f64,
+
+    /// Seed of the steel.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Threads that judge; without it one for each core.
+    #[arg(long)]
+    workers: Option<usize>,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// ONNX file of a screen that looks first.
+    #[arg(long, value_name = "FILE")]
+    screen: Option<PathBuf>,
+
+    #[command(flatten)]
+    engine: EngineArguments,
+}
+
+impl Line {
+    /// The station `strip` with these networks, and the engine that runs them.
+    ///
+    /// # Errors
+    /// Never: the ready stations can be used.
+    pub fn station(&self) -> miette::Result<(Station, EngineRequest)> {
+        let mut station = Station::ready("strip")?;
+        station.model.file.clone_from(&self.model.model);
+        station.model.sidecar.clone_from(&self.model.sidecar);
+        station.screen = self.screen.clone().map(|file| Screen {
+            file,
+            sidecar: None,
+        });
+        station.engine.workers = self.workers;
+        let mut request = station::engine_request(&station.engine);
+        self.engine.apply(&mut request);
+        Ok((station, request))
+    }
+
+    /// Rows of its steel.
+    ///
+    /// # Errors
+    /// When the simulator refuses.
+    pub fn draw(&self, width: usize, rows: usize) -> miette::Result<Prerendered> {
+        Prerendered::draw(width, rows, self.defect_share, self.seed).into_diagnostic()
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share from 0 to 1 is expected".to_owned()),
+    }
+}
