@@ -5,13 +5,15 @@
 //! and passes over memory again. Here a block is one operation with
 //! hand-written gradients: matrix products go to the `gemm` crate, which reads
 //! heads and transposed matrices where they lie; everything between them is
-//! done in as few passes as it takes, in vectors; memory is used again.
+//! done in as few passes as it takes, in vectors; memory is used again. A
+//! convolution is one operation as well.
 //!
 //! * [`tensors`]: burn's tensors as slices.
 //! * [`node`]: a block as an operation of burn's automatic differentiation.
 //! * [`block`]: forward and backward pass on slices.
 //! * [`attention`], [`linear`], [`norm`], [`gelu`], [`softmax`],
 //!   [`residual`]: its parts.
+//! * [`convolution`]: a convolution, forward and backward, on slices.
 //! * [`adamw`]: a step of the optimiser.
 //! * [`matrix`], [`lanes`], [`buffers`]: what they are made of.
 //!
@@ -22,6 +24,7 @@ mod adamw;
 mod attention;
 mod block;
 mod buffers;
+mod convolution;
 mod gelu;
 mod lanes;
 mod linear;
@@ -82,6 +85,41 @@ pub(crate) fn block(
     Some(out)
 }
 
+/// `x`, `[n, inputs, height, width]`, through filters `[outputs, inputs, kernel,
+/// kernel]` whose places are `stride` apart, on an image with `pad` zeros around it;
+/// `None` when this is left to burn's operations.
+pub(crate) fn convolution(
+    x: &Tensor<4>,
+    weight: &Tensor<4>,
+    stride: usize,
+    pad: usize,
+) -> Option<Tensor<4>> {
+    let [images, inputs, height, width] = x.dims();
+    let [outputs, _, kernel, _] = weight.dims();
+    let sizes = convolution::Sizes {
+        images,
+        inputs,
+        height,
+        width,
+        outputs,
+        kernel,
+        stride,
+        pad,
+    };
+    if x.dtype() != DType::F32 || x.device() != Device::flex() || images == 0 || !sizes.fit() {
+        return None;
+    }
+    let tensors = [x, weight].map(|tensor| tensor.clone().into_dispatch());
+    let out = if tensors.iter().all(without_autodiff) {
+        let parents = each(tensors, plain)?;
+        Tensor::from_primitive::<Flex>(convolution::infer(&sizes, parents))
+    } else {
+        let parents = each(tensors, tracked)?;
+        Tensor::from_primitive::<Autodiff<Flex>>(convolution::record(sizes, parents))
+    };
+    Some(out)
+}
+
 /// The elements of factors that learn nothing.
 fn shares(factors: &Tensor<3>) -> Option<Vec<f32>> {
     if factors.is_autodiff() && factors.is_tracked() {
@@ -123,10 +161,10 @@ fn tensors(block: &Block, x: &Tensor<3>) -> [DispatchTensor; PARENTS] {
     ]
 }
 
-fn each<T>(
-    tensors: [DispatchTensor; PARENTS],
+fn each<T, const N: usize>(
+    tensors: [DispatchTensor; N],
     convert: impl Fn(DispatchTensor) -> Option<T>,
-) -> Option<[T; PARENTS]> {
+) -> Option<[T; N]> {
     let converted: Option<Vec<T>> = tensors.into_iter().map(convert).collect();
     converted?.try_into().ok()
 }

@@ -1,7 +1,9 @@
-//! The block on slices against the same block in burn's operations.
+//! Blocks and convolutions on slices against the same in burn's operations.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::module::conv2d;
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 
@@ -184,5 +186,51 @@ fn outputs_and_gradients_are_those_of_the_plain_block() {
         let out = on_slices(&block.valid(), x.inner());
         assert!(!out.is_autodiff());
         assert_eq!(to_vec(out, "output").unwrap(), fused[0]);
+    }
+}
+
+/// `[images, inputs, height, width], [outputs, kernel, stride, pad]`: filters as
+/// large as their stride that leave a rest, 3x3 with and without a stride, 1x1, a
+/// filter that is larger than the image, and a stride larger than the filter.
+const CONVOLUTIONS: [([usize; 4], [usize; 4]); 7] = [
+    ([2, 3, 17, 25], [5, 8, 8, 0]),
+    ([3, 4, 9, 8], [6, 3, 2, 1]),
+    ([2, 5, 7, 6], [3, 3, 1, 1]),
+    ([2, 8, 5, 4], [16, 1, 1, 0]),
+    ([1, 2, 1, 1], [3, 3, 2, 1]),
+    ([1, 2, 1, 2], [2, 5, 1, 2]),
+    ([1, 3, 8, 9], [2, 1, 2, 0]),
+];
+
+#[test]
+fn convolutions_and_their_gradients_are_those_of_burn() {
+    let device = Device::flex().autodiff();
+    for (number, (shape, [outputs, kernel, stride, pad])) in CONVOLUTIONS.into_iter().enumerate() {
+        let mut fill = Fill(generator(number as u64, Stream::Weights, 1));
+        let x = fill.tensor(shape, &device).require_grad();
+        let filters = [outputs, shape[1], kernel, kernel];
+        let weight = fill.tensor(filters, &device).require_grad();
+        let options = ConvOptions::new([stride; 2], [pad; 2], [1; 2], 1);
+        let plain = conv2d(x.clone(), weight.clone(), None, options);
+        let ours = super::convolution(&x, &weight, stride, pad).expect("on the CPU");
+        assert_eq!(ours.dims(), plain.dims(), "{shape:?}");
+        let direction = fill.tensor(plain.dims(), &device);
+        let all = |out: Tensor<4>| {
+            let gradients = (out.clone() * direction.clone()).sum().backward();
+            [
+                out.inner(),
+                x.grad(&gradients).unwrap(),
+                weight.grad(&gradients).unwrap(),
+            ]
+            .map(|tensor| to_vec(tensor, "convolution").unwrap())
+        };
+        let out = to_vec(ours.clone().inner(), "output").unwrap();
+        for (ours, plain) in all(ours).iter().zip(&all(plain)) {
+            let difference = difference(ours, plain);
+            assert!(difference < 1e-5, "{shape:?}: {difference}");
+        }
+        let inferred = super::convolution(&x.inner(), &weight.inner(), stride, pad).unwrap();
+        assert!(!inferred.is_autodiff());
+        assert_eq!(to_vec(inferred, "output").unwrap(), out);
     }
 }

@@ -11,6 +11,7 @@ use rand::RngExt;
 
 use super::ModelError;
 use super::layers::empty;
+use crate::cpu;
 use crate::data::order::{Stream, generator};
 
 /// Share of a batch in the gathered statistics, as in Ultralytics' models.
@@ -190,9 +191,16 @@ impl Convolution {
     /// `[n, inputs, height, width]` -> `[n, outputs, height / stride, width /
     /// stride]`.
     pub fn forward(&self, x: Tensor<4>, norming: &mut Norming) -> Tensor<4> {
-        let options = ConvOptions::new([self.stride; 2], [self.pad; 2], [1; 2], 1);
-        let convolved = conv2d(x, self.conv.weight.val(), None, options);
+        let weight = self.conv.weight.val();
+        let convolved = cpu::convolution(&x, &weight, self.stride, self.pad)
+            .unwrap_or_else(|| self.plain(x, weight));
         self.bn.forward(convolved, norming)
+    }
+
+    /// The convolution in burn's operations.
+    fn plain(&self, x: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new([self.stride; 2], [self.pad; 2], [1; 2], 1);
+        conv2d(x, weight, None, options)
     }
 
     /// Takes the next statistics.
