@@ -66,7 +66,7 @@ pub enum TrainError {
     },
     /// Something that only a Vision Transformer can do.
     #[error(
-        "{option} needs a Vision Transformer, which yolo-cls-n is not; leave it out, or take \
+        "{option} needs a Vision Transformer, which this network is not; leave it out, or take \
          --arch vit"
     )]
     NeedsVit {

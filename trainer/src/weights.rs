@@ -5,6 +5,7 @@
 //! * [`backbone`]: the Vision Transformer in a checkpoint, with timm's names.
 //! * [`sizes`]: the network that its weights belong to.
 //! * [`initialise`]: a network begins with what a file holds.
+//! * [`screen`]: the screen in a file of ours, for another screen.
 //! * [`positions`]: position embeddings for another number of patches.
 
 pub mod backbone;
@@ -13,4 +14,5 @@ pub mod initialise;
 pub mod layouts;
 pub mod positions;
 mod pytorch;
+pub mod screen;
 pub mod sizes;

@@ -4,8 +4,11 @@
 mod program;
 mod tiles;
 
+use std::path::Path;
+
 use millsight_export::card::ElementType;
 use millsight_export::model_file::ModelFile;
+use millsight_export::weights::NamedArrays;
 use program::{complaint, json, text};
 use serde_json::Value;
 
@@ -83,6 +86,45 @@ fn a_screen_tells_defects_from_none_and_stands_before_a_classifier() {
         "",
     );
     assert!(said.contains("is no screen"), "{said}");
+    begins_with_another(&table, &screen, &vit, out.path());
+}
+
+/// A screen for larger tiles begins with the weights of `screen`, and with no others.
+fn begins_with_another(table: &Path, screen: &Path, vit: &Path, out: &Path) {
+    let [first, of_vit] = [screen, vit].map(|run| run.join("best.safetensors"));
+    let larger = out.join("larger");
+    let init = "--arch screen --image-size 64 --epochs 1 --learning-rate 1e-9";
+    let train = ["train", text(table), "--out", text(&larger), "--init"];
+    fn begin<'a>(train: &[&'a str], init: &'a Path) -> Vec<&'a str> {
+        [train, &[text(init)]].concat()
+    }
+    let said = complaint(&begin(&train, &of_vit), init);
+    assert!(said.contains("is of a run with --arch vit"), "{said}");
+    let said = complaint(&begin(&train, &first), &format!("{init} --widths 8,8"));
+    assert!(said.contains("--stem 4 --widths 8,16"), "{said}");
+    let said = complaint(&begin(&train, &first), "--image-size 32");
+    assert!(said.contains("is of a run with --arch screen"), "{said}");
+    assert!(!larger.exists());
+
+    json(&begin(&train, &first), init);
+    let config = |run: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(run.join("config.json")).unwrap()).unwrap()
+    };
+    let (before, after) = (config(screen), config(&larger));
+    assert_eq!(after["preprocessing"], before["preprocessing"]);
+    assert_eq!(after["network"]["widths"], before["network"]["widths"]);
+    let weights = |run: &Path| {
+        let file = run.join("best.safetensors");
+        NamedArrays::load(&file)
+            .unwrap()
+            .require("stem.conv.weight")
+            .unwrap()
+            .data
+            .clone()
+    };
+    for (before, after) in weights(screen).iter().zip(weights(&larger)) {
+        assert!((before - after).abs() < 1e-6, "{before} {after}");
+    }
 }
 
 #[test]

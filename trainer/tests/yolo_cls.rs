@@ -323,7 +323,7 @@ fn options_of_a_vision_transformer_are_refused_before_anything_is_written() {
         };
         let said = complaint(&train, options);
         let expected = format!(
-            "{option} needs a Vision Transformer, which yolo-cls-n is not; leave it out, or take \
+            "{option} needs a Vision Transformer, which this network is not; leave it out, or take \
              --arch vit"
         );
         assert!(said.contains(&expected), "{said}");

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use miette::{IntoDiagnostic, Result};
+use millsight_export::card::Preprocessing;
+use millsight_trainer::TrainError;
 use millsight_trainer::data::table::Table;
 use millsight_trainer::data::tiles::TileForm;
 use millsight_trainer::model::network::Network;
@@ -11,14 +13,68 @@ use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::provenance;
 use millsight_trainer::run::config::{InitialWeights, Method, RunConfig};
 use millsight_trainer::weights::backbone::Backbone;
+use millsight_trainer::weights::screen::ScreenWeights;
 
-use super::network::NetworkArgs;
+use super::network::{Architecture, NetworkArgs};
+
+/// What a network begins with, in a file.
+pub enum Initial {
+    /// Weights of a Vision Transformer.
+    Vit(Backbone),
+    /// Weights of a screen.
+    Screen(ScreenWeights),
+}
+
+impl Initial {
+    /// Reads the file of a network of this architecture.
+    fn open(path: &Path, architecture: Architecture) -> Result<Self> {
+        match architecture {
+            Architecture::Vit => Backbone::open(path).map(Self::Vit),
+            Architecture::Screen => ScreenWeights::open(path).map(Self::Screen),
+            Architecture::YoloClsN => Err(TrainError::NeedsVit { option: "--init" }),
+        }
+        .into_diagnostic()
+    }
+
+    /// That of a Vision Transformer.
+    pub fn vit(&self) -> Option<&Backbone> {
+        match self {
+            Self::Vit(backbone) => Some(backbone),
+            Self::Screen(_) => None,
+        }
+    }
+
+    /// That of a screen.
+    pub fn screen(&self) -> Option<&ScreenWeights> {
+        match self {
+            Self::Vit(_) => None,
+            Self::Screen(screen) => Some(screen),
+        }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Vit(backbone) => &backbone.path,
+            Self::Screen(screen) => &screen.path,
+        }
+    }
+
+    /// How the images were prepared that it has learnt from.
+    pub fn preprocessing(&self) -> Option<&Preprocessing> {
+        match self {
+            Self::Vit(backbone) => backbone.preprocessing.as_ref(),
+            Self::Screen(screen) => screen.preprocessing.as_ref(),
+        }
+    }
+}
 
 /// What the options of a command say, whatever its method.
 pub struct Asked<'a> {
     pub table: &'a Path,
     pub data_root: &'a Option<PathBuf>,
     pub network: &'a NetworkArgs,
+    pub architecture: Architecture,
     pub init: Option<&'a Path>,
     pub epochs: usize,
     pub batch_size: usize,
@@ -33,14 +89,13 @@ impl Asked<'_> {
     /// table, which it may relabel, and the weights that it begins with.
     pub fn config(
         self,
-        learnt: impl FnOnce(&mut Table, Option<&Backbone>) -> Result<(Network, Method)>,
+        learnt: impl FnOnce(&mut Table, Option<&Initial>) -> Result<(Network, Method)>,
     ) -> Result<RunConfig> {
         let mut table = Table::read(self.table).into_diagnostic()?;
         let init = self
             .init
-            .map(Backbone::open)
-            .transpose()
-            .into_diagnostic()?;
+            .map(|file| Initial::open(file, self.architecture))
+            .transpose()?;
         let (network, method) = learnt(&mut table, init.as_ref())?;
         let root = super::absolute_data_root(self.data_root, self.table)?;
         let colour = self.network.colour(&table);

@@ -12,6 +12,9 @@ use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::data::tiles::{Colour, TileForm, Tiles};
 use millsight_trainer::model::presets::Preset;
 use millsight_trainer::weights::backbone::Backbone;
+use millsight_trainer::weights::screen::ScreenWeights;
+
+use super::configuration::Initial;
 
 /// Which kind of network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -58,11 +61,12 @@ pub struct NetworkArgs {
     #[arg(long)]
     qkv_bias: Option<bool>,
     /// Side of the first filters of a screen in pixels, and their stride
-    /// [default: 8].
+    /// [default: that of the file of --init, else 8].
     #[arg(long, value_name = "PIXELS")]
     stem: Option<usize>,
     /// Channels of a screen after its first filters and after each convolution
-    /// that halves the image [default: 16,32,48,64].
+    /// that halves the image [default: those of the file of --init, else
+    /// 16,32,48,64].
     #[arg(long, value_name = "CHANNELS", value_delimiter = ',')]
     widths: Vec<usize>,
     /// Scale what each block adds, beginning with this factor.
@@ -116,21 +120,28 @@ impl NetworkArgs {
         })
     }
 
-    /// The screen that is asked for.
-    pub fn screen(&self) -> Result<ScreenSpec> {
+    /// The screen that is asked for; with `init` one that can begin with it.
+    pub fn screen(&self, init: Option<&ScreenWeights>) -> Result<ScreenSpec> {
         let side = self.image_size.unwrap_or(TILE);
         largest(side)?;
+        let (stem, widths) = match init {
+            Some(init) => (init.network.stem, init.network.widths.clone()),
+            None => (8, vec![16, 32, 48, 64]),
+        };
         let spec = ScreenSpec {
             image_height: side,
             image_width: side,
-            stem: self.stem.unwrap_or(8),
+            stem: self.stem.unwrap_or(stem),
             widths: match self.widths[..] {
-                [] => vec![16, 32, 48, 64],
+                [] => widths,
                 _ => self.widths.clone(),
             },
             classes: 2,
         };
         spec.check().into_diagnostic()?;
+        if let Some(init) = init {
+            init.check(&spec).into_diagnostic()?;
+        }
         Ok(spec)
     }
 
@@ -227,9 +238,9 @@ impl NetworkArgs {
         table: &Table,
         root: &Path,
         form: TileForm,
-        init: Option<&Backbone>,
+        init: Option<&Initial>,
     ) -> Result<Preprocessing> {
-        let learnt = init.and_then(|init| init.preprocessing.as_ref());
+        let learnt = init.and_then(Initial::preprocessing);
         let asked = match (self.normalisation, init, learnt) {
             (Some(asked), ..) => asked,
             (None, _, Some(learnt)) => return Ok(learnt.clone()),
@@ -237,7 +248,7 @@ impl NetworkArgs {
                 eprintln!(
                     "{} does not say how its images were normalised; ImageNet's mean and \
                      deviation are assumed (--normalisation)",
-                    init.path.display()
+                    init.path().display()
                 );
                 Normalisation::Imagenet
             }
@@ -254,7 +265,7 @@ impl NetworkArgs {
             eprintln!(
                 "warning: {} has learnt with {}, and now gets {}; without --normalisation it keeps \
                  its own",
-                init.path.display(),
+                init.path().display(),
                 figures(learnt),
                 figures(&preprocessing)
             );

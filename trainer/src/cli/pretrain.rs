@@ -21,10 +21,10 @@ use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::training::Event;
 use serde_json::json;
 
-use super::configuration::Asked;
+use super::configuration::{Asked, Initial};
 use super::listed::Listed;
 use super::machine::{SHARD_SIZE, TrainingMachineArgs};
-use super::network::NetworkArgs;
+use super::network::{Architecture, NetworkArgs};
 use super::progress::TrainingProgress;
 
 /// Pretrain a Vision Transformer on tiles, without their labels.
@@ -194,6 +194,7 @@ impl RunArgs {
             table: &self.table,
             data_root: &self.data_root,
             network: &self.network,
+            architecture: Architecture::Vit,
             init: training.init.as_deref(),
             epochs: training.epochs.unwrap_or(recipe.epochs),
             batch_size,
@@ -211,7 +212,9 @@ impl RunArgs {
         }
         let config = asked.config(|table, init| {
             let (classes, pooling) = (table.classes().len(), Some(Pooling::ClassToken));
-            let network = self.network.vit(classes, pooling, init)?;
+            let network = self
+                .network
+                .vit(classes, pooling, init.and_then(Initial::vit))?;
             let method = method(&network);
             Ok((Network::Vit(network), method))
         })?;

@@ -42,11 +42,12 @@ pub struct RecipeArgs {
     /// class-token].
     #[arg(long, value_name = "TOKENS", help_heading = "Network")]
     pooling: Option<Pooled>,
-    /// Begin with the weights of this file: timm's (.safetensors or .pth), a
-    /// checkpoint of MAE, DINO or DINOv2, DINOv2 with Hugging Face's names, or
-    /// the best.safetensors or backbone.safetensors of another run. Positions
-    /// are resampled to the image size as the file's own program does it; what
-    /// is missing or unknown is listed.
+    /// Begin with the weights of this file. A screen takes the best.safetensors of
+    /// another screen. A Vision Transformer takes timm's weights (.safetensors or
+    /// .pth), a checkpoint of MAE, DINO or DINOv2, DINOv2 with Hugging Face's
+    /// names, or the best.safetensors or backbone.safetensors of another run;
+    /// positions are resampled to the image size as the file's own program does
+    /// it, and what is missing or unknown is listed.
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
     /// Passes over the training part.
@@ -189,7 +190,6 @@ impl RecipeArgs {
     /// Transformer alone.
     pub fn of_vit_alone(&self) -> Option<&'static str> {
         let options = [
-            ("--init", self.init.is_some()),
             ("--pooling", self.pooling.is_some()),
             ("--protocol probe", self.protocol == Protocol::Probe),
             ("--layer-decay", self.layer_decay.is_some()),

@@ -14,7 +14,7 @@ use millsight_trainer::run::config::RunConfig;
 use millsight_trainer::run::folder::RunFolder;
 use serde_json::json;
 
-use super::configuration::{Asked, elements};
+use super::configuration::{Asked, Initial, elements};
 use super::machine::TrainingMachineArgs;
 use super::network::{Architecture, NetworkArgs};
 use super::progress::TrainingProgress;
@@ -157,6 +157,7 @@ impl TrainArgs {
             table: path,
             data_root: &self.data_root,
             network: &self.network,
+            architecture: recipe.arch,
             init: recipe.init.as_deref(),
             epochs: recipe.epochs,
             batch_size: recipe.batch_size,
@@ -189,10 +190,13 @@ impl TrainArgs {
             let classes = table.classes().len();
             let network = match recipe.arch {
                 Architecture::Vit => {
+                    let init = init.and_then(Initial::vit);
                     Network::Vit(self.network.vit(classes, recipe.pooling(), init)?)
                 }
                 Architecture::YoloClsN => Network::YoloCls(self.network.yolo_cls(classes)?),
-                Architecture::Screen => Network::Screen(self.network.screen()?),
+                Architecture::Screen => {
+                    Network::Screen(self.network.screen(init.and_then(Initial::screen))?)
+                }
             };
             network.relabel(table);
             Ok((network, recipe.method(table)?))

@@ -25,6 +25,7 @@ use crate::run::config::{FinetuneConfig, RunConfig, below_one, positive};
 use crate::run::folder::RunFolder;
 use crate::training::checkpoint::{Checkpoint, Position, of_learner, restore_learner};
 use crate::training::{self, EpochEnd, Event, Moment, StepFigures, beginning};
+use crate::weights::screen::ScreenWeights;
 
 /// The run of [`super::train`].
 pub(super) fn train(
@@ -39,7 +40,10 @@ pub(super) fn train(
     let weights = match &config.network {
         Network::Vit(spec) => initial_weights(spec, config, checkpoint.is_some(), observe)?,
         Network::YoloCls(spec) => convolution::initial(spec.parameters(), config.seed)?,
-        Network::Screen(spec) => convolution::initial(spec.parameters(), config.seed)?,
+        Network::Screen(spec) => match &config.initial_weights {
+            Some(file) if checkpoint.is_none() => ScreenWeights::open(file.unchanged()?)?.weights,
+            _ => convolution::initial(spec.parameters(), config.seed)?,
+        },
     };
     let mut method = Finetune::new(config, recipe, machine, &tiles, &weights)?;
     let train = &tiles.train;

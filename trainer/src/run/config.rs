@@ -18,7 +18,6 @@ use crate::optimise::adamw::AdamWConfig;
 use crate::pretext::dino::config::DinoConfig;
 use crate::pretext::mae::rate::LearningRate;
 use crate::pretext::masking::Masking;
-use crate::weights::backbone::Backbone;
 
 /// Everything that decides the numbers of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -212,8 +211,8 @@ impl RunConfig {
             self.network.vit("--layer-decay")?;
         }
         not_negative("--weight-decay", self.optimiser.weight_decay)?;
-        if self.initial_weights.is_some() {
-            self.network.vit("--init")?;
+        if self.initial_weights.is_some() && matches!(self.network, Network::YoloCls(_)) {
+            return Err(TrainError::NeedsVit { option: "--init" });
         }
         if self.network.has_batch_norms() {
             if self.precision != Precision::F32 {
@@ -364,12 +363,11 @@ impl InitialWeights {
         })
     }
 
-    /// The network in the file.
+    /// The file, as it was when the run began.
     ///
     /// # Errors
-    /// When it cannot be read, changed since, or holds no network that ours
-    /// could be.
-    pub(crate) fn read(&self) -> Result<Backbone, TrainError> {
+    /// When it cannot be read, or changed since.
+    pub(crate) fn unchanged(&self) -> Result<&Path, TrainError> {
         let got = Self::of(&self.path)?.sha256;
         if got != self.sha256 {
             return Err(TrainError::FileChanged {
@@ -378,6 +376,6 @@ impl InitialWeights {
                 expected: self.sha256.clone(),
             });
         }
-        Backbone::open(&self.path)
+        Ok(&self.path)
     }
 }

@@ -6,6 +6,7 @@ use millsight_export::weights::NamedArrays;
 use super::Event;
 use crate::TrainError;
 use crate::run::config::RunConfig;
+use crate::weights::backbone::Backbone;
 use crate::weights::initialise::{self, Adoption};
 
 /// Replaces initial weights of a network by those of the file that the run
@@ -24,7 +25,10 @@ pub(crate) fn adopt(
     let Some(file) = &config.initial_weights else {
         return Ok(());
     };
-    let mut adoption = initialise::adopt(weights, network, &config.classes, &file.read()?)?;
+    let mut adoption = {
+        let backbone = Backbone::open(file.unchanged()?)?;
+        initialise::adopt(weights, network, &config.classes, &backbone)?
+    };
     amend(&mut adoption);
     observe(Event::Initialised {
         file: &file.path,

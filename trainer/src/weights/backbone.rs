@@ -166,10 +166,17 @@ impl Backbone {
 
 /// What is needed of the configuration of a run, of whatever version.
 #[derive(Deserialize)]
-struct Configuration {
-    network: Network,
-    preprocessing: Option<Preprocessing>,
+pub(super) struct Configuration {
+    pub(super) network: Network,
+    pub(super) preprocessing: Option<Preprocessing>,
     classes: Option<Vec<String>>,
+}
+
+impl Configuration {
+    /// That of the run which wrote a file, or what is wrong with it.
+    pub(super) fn of(file: &WeightsFile) -> Result<Option<Self>, String> {
+        value(file, CONFIG)
+    }
 }
 
 /// What a file of ours states of its network: by itself, or in the
@@ -190,7 +197,7 @@ impl Stated {
                 classes: value(file, CLASSES)?,
             });
         }
-        let Some(config) = value::<Configuration>(file, CONFIG)? else {
+        let Some(config) = Configuration::of(file)? else {
             if file.metadata(POSITION).is_some() {
                 return Err(
                     "it is the checkpoint of a run, which does not state its network; \
