@@ -5,8 +5,10 @@
 //! * [`metrics`]: confusion matrix and the figures that follow from it.
 //! * [`report`]: those figures as a table.
 //! * [`bounds`]: exact bounds of a rate.
+//! * [`bootstrap`]: bounds of a balanced accuracy.
 //! * [`calibration`]: temperature scaling.
 //! * [`operating_point`]: thresholds for a stated miss rate.
+//! * [`cascade`]: a screen before a classifier.
 //! * [`misclassified`]: tiles that are taken for another class.
 //! * [`contact_sheet`]: tiles with captions in one picture.
 
@@ -24,6 +26,7 @@ use metrics::{Confusion, most_probable};
 use predict::Means;
 use report::Report;
 
+pub mod bootstrap;
 pub mod bounds;
 pub mod calibration;
 pub mod cascade;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use millsight_export::card::{
     ElementType, InputSpec, ModelCard, NO_DEFECT, OutputKind, OutputSpec, Parity, Provenance,
 };
-use millsight_export::engine::{self, EngineRequest};
+use millsight_export::engine::{self, EngineRequest, embedded};
 use millsight_export::graph::{INPUT, OUTPUT};
 use millsight_export::graph::{InputForm, screen_classifier, vit_classifier, yolo_classifier};
 use millsight_export::labelled;
@@ -78,8 +78,22 @@ pub fn export(
     if settings.form == Form::Folded && config.colour == Colour::Rgb {
         return Err(TrainError::FoldedColour);
     }
-    let card = card(trained, settings)?;
-    let form = match settings.form {
+    let model = model(trained, settings.form, card(trained, settings)?)?;
+    let reference = reference(trained, settings, &model.card, machine)?;
+    let mut started = engine::start(&model, &settings.engine, 1)?;
+    let engine = &mut started.engines[0];
+    Ok(verify::verified(
+        engine.as_mut(),
+        &model,
+        &reference,
+        settings.tolerance,
+    )?)
+}
+
+/// The model file with this card.
+fn model(trained: &Trained, form: Form, card: ModelCard) -> Result<ModelFile, TrainError> {
+    let config = &trained.config;
+    let form = match form {
         Form::Folded => InputForm::FoldedGrey {
             mean: config.preprocessing.mean,
             std: config.preprocessing.std,
@@ -92,16 +106,20 @@ pub fn export(
         Network::Screen(spec) => screen_classifier(spec, &trained.weights, form),
     };
     let graph = graph.map_err(crate::model::ModelError::from)?;
-    let model = ModelFile::from_graph(graph, card)?;
-    let reference = reference(trained, settings, &model.card, machine)?;
-    let mut started = engine::start(&model, &settings.engine, 1)?;
-    let engine = &mut started.engines[0];
-    Ok(verify::verified(
-        engine.as_mut(),
-        &model,
-        &reference,
-        settings.tolerance,
-    )?)
+    Ok(ModelFile::from_graph(graph, card)?)
+}
+
+/// Multiplications, each with an addition, for one tile on the line.
+///
+/// # Errors
+/// When the weights do not fit the network.
+pub fn multiply_adds(trained: &Trained) -> Result<u64, TrainError> {
+    let form = match trained.config.colour {
+        Colour::Grey => Form::Folded,
+        Colour::Rgb => Form::Normalised,
+    };
+    let model = model(trained, form, bare_card(trained, form))?;
+    Ok(embedded::multiply_adds(&model)?)
 }
 
 /// The parity that [`export`] has put into a card.
@@ -163,14 +181,36 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
         .filter(|report| fits(trained, [&report.weights_sha256, &report.data_sha256]).is_ok());
     let mut thresholds = operating.map_or_else(BTreeMap::new, |report| report.thresholds.clone());
     thresholds.extend(settings.thresholds.clone());
+    let bare = bare_card(trained, settings.form);
+    Ok(ModelCard {
+        name: settings.name.clone(),
+        thresholds,
+        calibration: operating.map(|report| report.calibration.clone()),
+        provenance: Provenance {
+            created: settings.created.clone(),
+            metrics,
+            // Its figures are not those of other thresholds.
+            operating_point: operating
+                .filter(|_| settings.thresholds.is_empty())
+                .map(|report| report.operating_point.clone()),
+            ..bare.provenance
+        },
+        ..bare
+    })
+}
+
+/// What the run alone says of its network, which has no name yet.
+fn bare_card(trained: &Trained, form: Form) -> ModelCard {
+    let config = &trained.config;
     let [height, width] = config.network.image_size();
-    let (channels, element) = match settings.form {
+    let (channels, element) = match form {
         Form::Folded => (1, ElementType::U8),
         Form::Normalised => (3, ElementType::F32),
     };
-    Ok(ModelCard {
+    let initial_weights = config.initial_weights.as_ref();
+    ModelCard {
         schema: ModelCard::SCHEMA,
-        name: settings.name.clone(),
+        name: String::new(),
         architecture: config.network.architecture().into(),
         classes: config.classes.clone(),
         input: InputSpec {
@@ -185,27 +225,21 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
             kind: OutputKind::Logits,
         },
         preprocessing: config.preprocessing.clone(),
-        thresholds,
-        calibration: operating.map(|report| report.calibration.clone()),
+        thresholds: BTreeMap::new(),
+        calibration: None,
         provenance: Provenance {
             git_revision: config.git_revision.clone(),
             command: config.command.clone(),
             seed: Some(config.seed),
             data_sha256: config.table_sha256.clone(),
-            initial_weights_sha256: config
-                .initial_weights
-                .as_ref()
-                .map(|file| file.sha256.clone()),
-            created: settings.created.clone(),
-            metrics,
-            // Its figures are not those of other thresholds.
-            operating_point: operating
-                .filter(|_| settings.thresholds.is_empty())
-                .map(|report| report.operating_point.clone()),
+            initial_weights_sha256: initial_weights.map(|file| file.sha256.clone()),
+            created: String::new(),
+            metrics: BTreeMap::new(),
+            operating_point: None,
             parity: None,
             quantization: None,
         },
-    })
+    }
 }
 
 /// Tiles spread evenly over the source, with the trainer's own logits.

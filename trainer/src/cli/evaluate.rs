@@ -6,10 +6,11 @@ use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::output;
 use millsight_trainer::data::table::{Split, Table};
-use millsight_trainer::evaluate::cascade::CascadeReport;
+use millsight_trainer::evaluate::cascade::{CascadeReport, Cost};
 use millsight_trainer::evaluate::operating_point::{self, OperatingReport};
 use millsight_trainer::evaluate::{Evaluation, Source, evaluate, misclassified};
 use millsight_trainer::model::network::Network;
+use millsight_trainer::model_export;
 use millsight_trainer::run::config::Method;
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::trained::Trained;
@@ -242,7 +243,11 @@ impl EvaluateArgs {
         let point = OperatingReport::choose(&part(Split::Val)?, screen_classes, self.risk);
         let point = point.into_diagnostic()?;
         let screened = part(self.split)?;
-        CascadeReport::of(evaluation, classes, &screened, screen_classes, point)
+        let cost = Cost {
+            screen: model_export::multiply_adds(&screen).into_diagnostic()?,
+            classifier: model_export::multiply_adds(trained).into_diagnostic()?,
+        };
+        CascadeReport::of(evaluation, classes, &screened, screen_classes, point, cost)
             .into_diagnostic()
             .map(Some)
     }

@@ -23,6 +23,8 @@ pub(crate) enum Stream {
     PretrainingHead = 7,
     /// Tiles whose labels are used.
     Labels = 8,
+    /// Tiles that are drawn to find the bounds of a figure.
+    Bootstrap = 9,
 }
 
 /// The generator of one stream, for example of one epoch.

@@ -7,6 +7,7 @@ use millsight_export::card::{NO_DEFECT, OutputKind, Proportion};
 use millsight_export::verdict::VerdictRule;
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::{self, Compared, Interval};
 use super::metrics::Confusion;
 use super::operating_point::OperatingReport;
 use super::report::Report;
@@ -30,13 +31,34 @@ pub struct CascadeReport {
     pub cleared: BTreeMap<String, Proportion>,
     /// Those of them that the classifier alone would flag.
     pub lost: u64,
+    /// Balanced accuracy of the classifier alone and of the cascade.
+    pub balanced_accuracy: Compared,
+    /// What a tile costs.
+    pub cost: Cost,
     /// The screen's threshold, with what was chosen.
     pub screen: OperatingReport,
 }
 
+/// Multiplications, each with an addition, for one tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    /// In the screen.
+    pub screen: u64,
+    /// In the classifier.
+    pub classifier: u64,
+}
+
+impl Cost {
+    /// In both for a tile in the mean, when this share of them is passed on.
+    pub fn of_cascade(self, passed_on: f64) -> f64 {
+        self.screen as f64 + passed_on * self.classifier as f64
+    }
+}
+
 impl CascadeReport {
-    /// Compares evaluations of a classifier and of a screen on the same tiles.
-    /// `screen_point` has the screen's threshold.
+    /// Compares evaluations of a classifier and of a screen, with their costs, on
+    /// the same tiles. `screen_point` has the screen's threshold.
     ///
     /// # Errors
     /// When they are of other tiles, or the classifier has no clean class.
@@ -46,6 +68,7 @@ impl CascadeReport {
         screen: &Evaluation,
         screen_classes: &[String],
         screen_point: OperatingReport,
+        cost: Cost,
     ) -> Result<Self, TrainError> {
         if classifier.names != screen.names {
             return Err(TrainError::OtherTiles);
@@ -82,6 +105,11 @@ impl CascadeReport {
         let lost = (0..passed.len()).filter(|&tile| {
             labels[tile] != clean && classifier.predicted[tile] != clean && !passed[tile]
         });
+        let right = |predicted: &[usize]| -> Vec<bool> {
+            let pairs = predicted.iter().zip(labels);
+            pairs.map(|(predicted, label)| predicted == label).collect()
+        };
+        let [alone, together] = [&classifier.predicted, &predicted].map(|all| right(all));
         let report = &classifier.report;
         let confusion = Confusion::of(classes.len(), labels, &predicted);
         let hashes = (report.weights_sha256.clone(), report.data_sha256.clone());
@@ -97,6 +125,8 @@ impl CascadeReport {
                 .map(cleared)
                 .collect(),
             lost: lost.count() as u64,
+            balanced_accuracy: bootstrap::compare(labels, &alone, &together),
+            cost,
             screen: screen_point,
         })
     }
@@ -112,17 +142,38 @@ impl CascadeReport {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{name:<28}{alone:>12.4}{cascade:>12.4}");
         };
+        let accuracy = &self.balanced_accuracy;
         row(
             "balanced accuracy",
-            alone.balanced_accuracy,
-            cascade.balanced_accuracy,
+            accuracy.first.value,
+            accuracy.second.value,
         );
+        row(
+            "  from, at 95 % confidence",
+            accuracy.first.lower,
+            accuracy.second.lower,
+        );
+        row("  to", accuracy.first.upper, accuracy.second.upper);
         row("macro F1", alone.macro_f1, cascade.macro_f1);
         for (alone, cascade) in alone.classes.iter().zip(&cascade.classes) {
             let name = format!("recall of {}", alone.name);
             row(&name, alone.metrics.recall, cascade.metrics.recall);
         }
-        let _ = writeln!(text, "\npassed on        {}", self.passed_on);
+        let passed_on = self.passed_on.rate().unwrap_or_default();
+        let millions =
+            [self.cost.classifier as f64, self.cost.of_cascade(passed_on)].map(|count| count / 1e6);
+        row("million multiply-adds a tile", millions[0], millions[1]);
+        let Interval {
+            value,
+            lower,
+            upper,
+        } = accuracy.difference;
+        let _ = writeln!(
+            text,
+            "\nbalanced accuracy of the cascade less that of the classifier alone: {value:+.4} \
+             ({lower:+.4} to {upper:+.4})"
+        );
+        let _ = writeln!(text, "passed on        {}", self.passed_on);
         let _ = writeln!(text, "clean, passed on {}", self.clean_passed_on);
         for (class, cleared) in &self.cleared {
             let _ = writeln!(text, "{class}, cleared: {cleared}");
@@ -165,6 +216,11 @@ mod tests {
         }
     }
 
+    const COST: Cost = Cost {
+        screen: 2_000_000,
+        classifier: 10_000_000,
+    };
+
     /// Six tiles: three clean, of which the screen passes one on; two cracks, of
     /// which it clears one that the classifier would flag; an overfill.
     #[test]
@@ -200,7 +256,8 @@ mod tests {
         let mut point = OperatingReport::choose(&screen, &names(&binary), 0.1).unwrap();
         point.thresholds.clear();
         let (all, two) = (names(&classes), names(&binary));
-        let report = CascadeReport::of(&classifier, &all, &screen, &two, point.clone()).unwrap();
+        let report =
+            CascadeReport::of(&classifier, &all, &screen, &two, point.clone(), COST).unwrap();
         let count = |share: &Proportion| (share.count, share.of);
         assert_eq!(count(&report.passed_on), (3, 6));
         assert_eq!(count(&report.clean_passed_on), (1, 3));
@@ -216,10 +273,18 @@ mod tests {
         assert_eq!(recall(&report.cascade), [1.0, 0.5, 1.0]);
         let text = report.table();
         assert!(text.contains("recall of cracks"), "{text}");
+        // Half of the tiles are passed on.
+        assert!(
+            text.contains("million multiply-adds a tile     10.0000      7.0000"),
+            "{text}"
+        );
+        let difference = report.balanced_accuracy.difference.value;
+        let expected = report.cascade.balanced_accuracy - report.alone.balanced_accuracy;
+        assert!((difference - expected).abs() < 1e-12);
 
         let mut other = screen.clone();
         other.names[0] = "elsewhere".into();
-        let error = CascadeReport::of(&classifier, &all, &other, &two, point).unwrap_err();
+        let error = CascadeReport::of(&classifier, &all, &other, &two, point, COST).unwrap_err();
         assert!(error.to_string().contains("other tiles"), "{error}");
     }
 }
