@@ -31,6 +31,7 @@
 //! ```
 
 mod camera;
+mod cores;
 mod document;
 mod figures;
 mod geometry;
@@ -53,6 +54,7 @@ pub use camera::{
     MAXIMUM_PIXELS_PER_LINE, MINIMUM_LINE_RATE_HZ, MINIMUM_LINES_PER_METRE, MINIMUM_MM_PER_PIXEL,
     Optics, PixelFormat, ScanDirection, TILE_SIZE, Trigger,
 };
+pub use cores::{Cores, HIGHEST_CORE};
 pub use inference::{
     ASSUMED_WORKERS, Engine, EngineChoice, MAXIMUM_WORKERS, Model, Provider, Screen,
 };

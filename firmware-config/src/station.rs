@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::camera::{Camera, Optics};
+use crate::cores::Cores;
 use crate::document::Document;
 use crate::inference::{Engine, Model, Screen};
 use crate::material::{Material, MaterialDetection};
@@ -69,6 +70,9 @@ pub struct Station {
     /// How long a verdict may take, and how much may wait for one.
     #[serde(default)]
     pub deadlines: Deadlines,
+    /// Which processor cores the threads are bound to.
+    #[serde(default)]
+    pub cores: Cores,
     /// The web server that tells how a run goes; without it there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web: Option<Web>,

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, Severity};
 use millsight_firmware_config::{
-    Camera, Deadlines, Engine, EngineChoice, FlatField, KeepImages, Material, MaterialDetection,
-    MaterialKind, Model, Optics, Pace, PixelFormat, Provider, READY_STATIONS, Recording,
-    ScanDirection, Screen, Source, Speed, Station, Trigger,
+    Camera, Cores, Deadlines, Engine, EngineChoice, FlatField, HIGHEST_CORE, KeepImages, Material,
+    MaterialDetection, MaterialKind, Model, Optics, Pace, PixelFormat, Provider, READY_STATIONS,
+    Recording, ScanDirection, Screen, Source, Speed, Station, Trigger,
 };
-use proptest::collection::btree_map;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -121,6 +121,16 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn cores()(
+        lines in option::of(0..=HIGHEST_CORE),
+        classify in vec(0..=HIGHEST_CORE, 0..4),
+        record in option::of(0..=HIGHEST_CORE),
+    ) -> Cores {
+        Cores { lines, classify, record }
+    }
+}
+
 /// What stands behind the camera.
 type Equipment = (
     Option<FlatField>,
@@ -144,6 +154,7 @@ prop_compose! {
         equipment in equipment(),
         patience in 1.0..3.0f64,
         queue_rows in 2usize..=248,
+        cores in cores(),
     ) -> Station {
         let (flat_field, model, screen, thresholds, engine, material_detection, recording) =
             equipment;
@@ -162,6 +173,7 @@ prop_compose! {
             engine,
             recording,
             deadlines: Deadlines { verdict_ms: 1.0, queue_rows },
+            cores,
             web: None,
         };
         // What the source or a free camera cannot do is the subject of other tests.

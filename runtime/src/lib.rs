@@ -10,6 +10,7 @@ pub mod assemble;
 pub mod bench;
 pub mod classify;
 pub mod commands;
+pub mod cores;
 pub mod decide;
 pub mod flat_field;
 pub mod ledger;

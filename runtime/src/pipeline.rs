@@ -31,17 +31,18 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use millsight_export::panics;
-use millsight_firmware_config::RECORDING_ROWS;
+use millsight_firmware_config::{Cores, RECORDING_ROWS};
 
 use crate::assemble::{Assembler, Buffers, Row, RowBuffer};
 use crate::classify::{Classifier, SettledRow};
+use crate::cores;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, TileState, UnjudgedReason};
 use crate::position::Geometry;
 use crate::record::Recorder;
 use crate::source::Source;
 use backlog::Backlog;
-use findings::{Findings, Problem};
+use findings::{Findings, Notice, Problem};
 use lines::{Lines, Output};
 use settle::{Finished, Settler};
 use workers::Worker;
@@ -69,6 +70,8 @@ pub struct Run<'a> {
     pub observe: Option<&'a mut (dyn FnMut(&SettledRow) + Send)>,
     /// How the source is driven.
     pub drive: Drive,
+    /// Processor cores of the threads.
+    pub cores: &'a Cores,
     /// Rows that may wait for a worker.
     pub queue_rows: usize,
     /// Set to end the run early; what has entered is still judged.
@@ -131,6 +134,7 @@ fn run_on(
         recorder,
         observe,
         drive,
+        cores,
         queue_rows,
         stop,
         ledger,
@@ -203,11 +207,16 @@ fn run_on(
         // entered, and the others end because nobody sends to them.
         let started = (|| {
             let name = "millsight-record";
-            start(scope, thread(name), findings, name, move || {
+            let on = On {
+                thread: thread(name),
+                name,
+                core: cores.record,
+            };
+            start(scope, on, findings, move || {
                 settler.run(&finished_out);
                 drop(recording);
             })?;
-            for classifier in classifiers {
+            for (number, classifier) in classifiers.into_iter().enumerate() {
                 let worker = Worker {
                     classifier,
                     rows: rows_out.clone(),
@@ -222,11 +231,21 @@ fn run_on(
                     findings,
                 };
                 let name = "millsight-classify";
-                start(scope, thread(name), findings, name, move || worker.run())?;
+                let on = On {
+                    thread: thread(name),
+                    name,
+                    core: cores.of_worker(number),
+                };
+                start(scope, on, findings, move || worker.run())?;
             }
             drop((rows_out, finished_in));
             let name = "millsight-lines";
-            start(scope, thread(name), findings, name, move || lines.run())
+            let on = On {
+                thread: thread(name),
+                name,
+                core: cores.lines,
+            };
+            start(scope, on, findings, move || lines.run())
         })();
         if let Err(NotStarted { name, error }) = started {
             findings.problem(
@@ -248,15 +267,28 @@ struct NotStarted {
     error: io::Error,
 }
 
+/// Which thread is to be started.
+struct On {
+    thread: Builder,
+    name: &'static str,
+    /// The processor core that it is bound to.
+    core: Option<usize>,
+}
+
 /// Starts a thread of which a panic becomes a problem.
 fn start<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    thread: Builder,
+    On { thread, name, core }: On,
     findings: &'scope Findings,
-    name: &'static str,
     work: impl FnOnce() + Send + 'scope,
 ) -> Result<(), NotStarted> {
     let guarded = move || {
+        if let Some(core) = core.filter(|&core| !cores::bind(core)) {
+            let said = format!(
+                "the thread {name} could not be bound to core {core}: it ran where the system put it"
+            );
+            findings.notice(Notice::Core, said);
+        }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             let message = panics::message(&*panic);
             findings.problem(

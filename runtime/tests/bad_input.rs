@@ -34,6 +34,19 @@ fn files_that_do_not_exist() {
 }
 
 #[test]
+fn a_core_that_this_machine_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("station.toml");
+    station(&path, |text| {
+        format!("{text}\n[cores]\nclassify = [1000]\n")
+    });
+    fails_with(
+        &["run", "--station", text(&path)],
+        &["`cores.classify` names core 1000", "leave the key out"],
+    );
+}
+
+#[test]
 fn files_that_are_empty_or_something_else() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

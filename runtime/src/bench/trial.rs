@@ -124,6 +124,7 @@ fn inspect(
             recorder: None,
             observe: None,
             drive,
+            cores: &station.cores,
             queue_rows: station.deadlines.queue_rows,
             stop: &stop,
             ledger: &ledger,

@@ -13,6 +13,7 @@ use millsight_firmware_config::{Pace, READY_STATIONS, Source as Config, Station,
 
 use super::{EngineArguments, ModelArguments, progress, stop_on_interrupt, summary};
 use crate::classify::SettledRow;
+use crate::cores;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, ModelIdentity, Summary};
 use crate::metrics::Metrics;
@@ -224,6 +225,7 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
         mut notices,
         camera_is_known,
     } = task;
+    cores::check(&station.cores).into_diagnostic()?;
     let source = station::open_source(station).into_diagnostic()?;
     let width = source.pixels_per_line();
     check_width(station, source.as_ref())?;
@@ -319,6 +321,7 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
                 .as_mut()
                 .map(|compare| compare as &mut (dyn FnMut(&SettledRow) + Send)),
             drive,
+            cores: &station.cores,
             queue_rows: station.deadlines.queue_rows,
             stop: &stop,
             ledger: &ledger,

@@ -58,6 +58,8 @@ pub(super) enum Notice {
     Gap,
     /// A source that is slower than its line rate.
     Rate,
+    /// A thread that runs on another core than the station's.
+    Core,
 }
 
 /// Collects problems and notices from all threads: of each kind the first one

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use millsight_firmware_config::TILE_SIZE;
+use millsight_firmware_config::{Cores, TILE_SIZE};
 
 use super::*;
 use crate::classify::Room;
@@ -92,6 +92,7 @@ fn geometry() -> Geometry {
 struct Setting {
     classifiers: Vec<Classifier>,
     drive: Drive,
+    cores: Cores,
     queue_rows: usize,
     observe: Box<dyn FnMut(&SettledRow) + Send>,
     thread: fn(&str) -> Builder,
@@ -102,6 +103,7 @@ impl Default for Setting {
         Self {
             classifiers: vec![classifier(4, |_, tiles| clean(tiles))],
             drive: Drive::Unpaced,
+            cores: Cores::default(),
             queue_rows: 2,
             observe: Box::new(|_| {}),
             thread: |name| Builder::new().name(name.to_owned()),
@@ -129,6 +131,7 @@ fn run_steps(steps: &[Step], setting: Setting) -> (Outcome, Ledger) {
             recorder: None,
             observe: Some(&mut *setting.observe),
             drive: setting.drive,
+            cores: &setting.cores,
             queue_rows: setting.queue_rows,
             stop: &stop,
             ledger: &ledger,
@@ -158,6 +161,23 @@ fn paced(line_rate: f64, deadline_ms: u64) -> Drive {
         line_rate,
         deadline: Duration::from_millis(deadline_ms),
     }
+}
+
+#[test]
+fn a_thread_that_cannot_be_bound_to_its_core_runs_all_the_same() {
+    let setting = Setting {
+        cores: Cores {
+            lines: Some(1023),
+            ..Cores::default()
+        },
+        ..Setting::default()
+    };
+    let (outcome, ledger) = run_steps(&[L(0, 700)], setting);
+    assert!(outcome.problems.is_empty(), "{outcome:?}");
+    assert_eq!(outcome.notices.len(), 1, "{outcome:?}");
+    let expected = "the thread millsight-lines could not be bound to core 1023";
+    assert!(outcome.notices[0].starts_with(expected), "{outcome:?}");
+    assert_eq!(ledger.tiles().judged, ledger.tiles().total);
 }
 
 #[test]

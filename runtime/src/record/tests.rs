@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use millsight_firmware_config::Cores;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -205,6 +206,7 @@ fn rows_are_committed_although_no_more_come() {
                 line_rate: 400_000.0,
                 deadline: Duration::from_secs(60),
             },
+            cores: &Cores::default(),
             queue_rows: 0,
             geometry: GEOMETRY,
             stop: &AtomicBool::new(false),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use millsight_firmware_config::MaterialDetection;
+use millsight_firmware_config::{Cores, MaterialDetection};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
@@ -116,6 +116,7 @@ fn tiles_are_conserved_whatever_happens() {
                     recorder: recorder.as_mut(),
                     observe: Some(&mut observe),
                     drive,
+                    cores: &Cores::default(),
                     queue_rows: random.random_range(1..5),
                     stop: &stop,
                     ledger: &ledger,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::atomic::Ordering;
 
-use millsight_firmware_config::MaterialDetection;
+use millsight_firmware_config::{Cores, MaterialDetection};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -62,6 +62,7 @@ fn record(
             recorder: Some(&mut recorder),
             observe: None,
             drive: paced(LINE_RATE, 60),
+            cores: &Cores::default(),
             queue_rows: TILES as usize,
             stop: &stop,
             ledger: &ledger,
