@@ -6,6 +6,7 @@
 //! * [`features`]: what the frozen network gives, computed once.
 //! * [`batch_norm`]: normalisation of those features, if wished.
 //! * [`class_weights`]: against the imbalance of the classes.
+//! * [`distillation`]: a screen learns from a classifier as well.
 //! * [`loss`]: weighted cross-entropy and focal loss.
 
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ use crate::training::checkpoint::Position;
 
 pub mod batch_norm;
 pub mod class_weights;
+pub mod distillation;
 pub mod features;
 pub mod finetune;
 pub mod loss;

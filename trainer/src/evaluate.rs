@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use millsight_export::durable::replace_file;
 
 use crate::TrainError;
-use crate::data::table::{Split, Table};
+use crate::data::table::{Split, Table, UNLABELLED};
 use crate::data::tiles::{TileForm, Tiles};
 use crate::machine::Machine;
 use crate::model::classifier::Classifier;
@@ -70,7 +70,7 @@ pub struct Source {
     pub split: Split,
 }
 
-/// Runs a trained network on one part of a table. `begin` is told the number
+/// Runs a trained network on the labelled tiles of one part of a table. `begin` is told the number
 /// of tiles, `seen` after each batch how many it had.
 ///
 /// # Errors
@@ -84,6 +84,7 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     let config = &trained.config;
     let mut table = Table::read(&source.table)?;
+    table.rows.retain(|row| row.label != UNLABELLED);
     let kinds = table.part(source.split)?.into_iter().map(|row| row.label);
     let kinds = kinds.collect();
     config.network.relabel(&mut table);
@@ -96,6 +97,33 @@ pub fn evaluate(
         &source.table,
     )?;
     begin(tiles.len());
+    let logits = logits(trained, &tiles, machine, seen)?;
+    let classes = config.classes.len();
+    let predicted = most_probable(&logits, classes);
+    let confusion = Confusion::of(classes, &tiles.labels, &predicted);
+    let hashes = (trained.sha256.clone(), table.sha256);
+    Ok(Evaluation {
+        report: Report::new(source.split.name(), &config.classes, confusion, hashes),
+        names: tiles.names,
+        labels: tiles.labels,
+        kinds,
+        predicted,
+        logits,
+    })
+}
+
+/// Logits of tiles, `[tiles, classes]`, row-major. `seen` is told after each batch
+/// how many tiles it had.
+///
+/// # Errors
+/// When a tile cannot be read, or the device fails.
+pub fn logits(
+    trained: &Trained,
+    tiles: &Tiles,
+    machine: Machine,
+    seen: impl FnMut(usize),
+) -> Result<Vec<f32>, TrainError> {
+    let config = &trained.config;
     let device = machine.device.open()?;
     let network = Classifier::from_weights(&config.network, &trained.weights, &device)?;
     let all: Vec<usize> = (0..tiles.len()).collect();
@@ -111,19 +139,7 @@ pub fn evaluate(
         batch_size: BATCH,
     };
     let forward = |images| network.forward(images);
-    let logits = predict::logits(forward, &tiles, &all, &config.preprocessing, means, seen)?;
-    let classes = config.classes.len();
-    let predicted = most_probable(&logits, classes);
-    let confusion = Confusion::of(classes, &tiles.labels, &predicted);
-    let hashes = (trained.sha256.clone(), table.sha256);
-    Ok(Evaluation {
-        report: Report::new(source.split.name(), &config.classes, confusion, hashes),
-        names: tiles.names,
-        labels: tiles.labels,
-        kinds,
-        predicted,
-        logits,
-    })
+    predict::logits(forward, tiles, &all, &config.preprocessing, means, seen)
 }
 
 impl Evaluation {

@@ -17,12 +17,10 @@ use crate::TrainError;
 use crate::data::order::spread;
 use crate::data::table::Table;
 use crate::data::tiles::{Colour, TileForm, Tiles};
-use crate::evaluate::Source;
 use crate::evaluate::operating_point::OperatingReport;
-use crate::evaluate::predict::{self, Means};
 use crate::evaluate::report::Report;
+use crate::evaluate::{self, Source};
 use crate::machine::Machine;
-use crate::model::classifier::Classifier;
 use crate::model::network::Network;
 use crate::trained::Trained;
 
@@ -257,7 +255,6 @@ fn reference(
         .into_iter()
         .map(|row| rows[row].clone())
         .collect();
-    let samples = rows.len();
     let tiles = Tiles::new(
         &rows,
         &config.classes,
@@ -266,21 +263,10 @@ fn reference(
         0,
         &settings.source.table,
     )?;
-    let device = machine.device.open()?;
-    let network = Classifier::from_weights(&config.network, &trained.weights, &device)?;
-    let means = Means {
-        device: &device,
-        workers: &machine.compute()?,
-        loaders: &machine.loaders()?,
-        shard_size: config.shard_size,
-        batch_size: samples,
-    };
-    let all: Vec<usize> = (0..samples).collect();
-    let forward = |images| network.forward(images);
-    let logits = predict::logits(forward, &tiles, &all, &config.preprocessing, means, |_| {})?;
+    let logits = evaluate::logits(trained, &tiles, machine, |_| {})?;
     Ok(Reference {
         input: labelled::prepared(card, tiles.files().iter().map(PathBuf::as_path))?,
         logits,
-        samples,
+        samples: rows.len(),
     })
 }

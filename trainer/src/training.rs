@@ -155,6 +155,13 @@ pub enum Event<'a> {
         /// All tiles.
         of: usize,
     },
+    /// A classifier looks at the tiles from which a screen learns.
+    Teacher {
+        /// Tiles that are done.
+        done: usize,
+        /// All tiles.
+        of: usize,
+    },
     /// The run is over, and its best weights look at the validation part once
     /// more.
     Best {

@@ -89,6 +89,63 @@ fn a_screen_tells_defects_from_none_and_stands_before_a_classifier() {
     begins_with_another(&table, &screen, &vit, out.path());
 }
 
+/// A screen learns from a classifier too, and from tiles that nobody has labelled.
+#[test]
+fn a_screen_learns_from_a_teacher() {
+    let labelled = [("no_defect", 40), ("cracks", 20), ("overfill", 20)];
+    let data = tiles::folder(&labelled, 32);
+    tiles::split(data.path());
+    let out = tempfile::tempdir().unwrap();
+    let (vit, screen) = (out.path().join("vit"), out.path().join("screen"));
+    let table = data.path().join("split.csv");
+    let small = "--image-size 32 --patch 8 --width 32 --depth 2 --heads 2 --epochs 8 \
+                 --learning-rate 1e-3";
+    json(&["train", text(&table), "--out", text(&vit)], small);
+
+    // Tiles that look like cracks and clean ones, without their labels.
+    let more = tiles::folder(&[("no_defect", 30), ("cracks", 30)], 32);
+    let folder = data.path().join("unlabelled");
+    std::fs::create_dir(&folder).unwrap();
+    for class in ["no_defect", "cracks"] {
+        for file in std::fs::read_dir(more.path().join(class)).unwrap() {
+            let file = file.unwrap();
+            let name = format!("{class}_{}", file.file_name().display());
+            std::fs::copy(file.path(), folder.join(name)).unwrap();
+        }
+    }
+    tiles::split(data.path());
+    let teacher = vit.join("best.safetensors");
+    let train = ["train", text(&table), "--out", text(&screen)];
+    let said = complaint(&train, SCREEN);
+    assert!(said.contains("a screen with a --teacher"), "{said}");
+    let taught = [&train[..], &["--teacher", text(&teacher)]].concat();
+    let said = complaint(&taught, &format!("{SCREEN} --teacher-share 1"));
+    assert!(said.contains("--teacher-share"), "{said}");
+    let said = complaint(&taught, small);
+    assert!(said.contains("--teacher is for --arch screen"), "{said}");
+    assert!(!screen.exists());
+
+    let trained = json(&taught, SCREEN);
+    assert!(
+        trained["best"]["balanced_accuracy"].as_f64() > Some(0.8),
+        "{trained}"
+    );
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(screen.join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["method"]["distillation"]["share"], 0.5);
+    assert_eq!(
+        config["classes"],
+        serde_json::json!(["no_defect", "defect"])
+    );
+    let report = json(&["evaluate", "--run", text(&screen)], "");
+    assert!(
+        report["tiles"].as_u64() < Some(30),
+        "only those with a label: {report}"
+    );
+    let resumed = json(&["train", "--resume", text(&screen)], "");
+    assert_eq!(resumed["best"], trained["best"]);
+}
+
 /// A screen for larger tiles begins with the weights of `screen`, and with no others.
 fn begins_with_another(table: &Path, screen: &Path, vit: &Path, out: &Path) {
     let [first, of_vit] = [screen, vit].map(|run| run.join("best.safetensors"));

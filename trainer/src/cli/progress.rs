@@ -123,13 +123,8 @@ impl TrainingProgress {
                 self.overall.inc(tiles as u64);
                 self.advance(tiles, &format!(", loss {loss:.4}"));
             }
-            Event::Features { done, of } => {
-                if done == 0 {
-                    self.begin("features", "features".to_owned(), of);
-                }
-                let before = self.bar.position() as usize;
-                self.advance(done.saturating_sub(before), "");
-            }
+            Event::Features { done, of } => self.looks("features", done, of),
+            Event::Teacher { done, of } => self.looks("teacher", done, of),
             Event::Best { tiles } => {
                 self.bars.remove(&self.overall);
                 self.begin(
@@ -187,6 +182,15 @@ impl TrainingProgress {
     fn add(&self, template: &str, length: usize) -> ProgressBar {
         let hidden = ProgressDrawTarget::hidden();
         self.bars.add(bar_on(hidden, template, length))
+    }
+
+    /// So many tiles were looked at once, before the first epoch.
+    fn looks(&mut self, what: &'static str, done: usize, of: usize) {
+        if done == 0 {
+            self.begin(what, what.to_owned(), of);
+        }
+        let before = self.bar.position() as usize;
+        self.advance(done.saturating_sub(before), "");
     }
 
     fn advance(&mut self, tiles: usize, more: &str) {

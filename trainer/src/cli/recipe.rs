@@ -14,7 +14,7 @@ use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
 use millsight_trainer::optimise::schedule::Course;
 use millsight_trainer::run::config::{
-    FinetuneConfig, LabelFraction, Method, ProbeConfig, Supervision,
+    Distillation, FinetuneConfig, InitialWeights, LabelFraction, Method, ProbeConfig, Supervision,
 };
 
 use super::listed::Listed;
@@ -116,6 +116,29 @@ pub struct RecipeArgs {
     /// validation part.
     #[arg(long, value_name = "EPOCHS")]
     early_stopping: Option<usize>,
+    /// A screen also learns from what this classifier says of the tiles: the
+    /// best.safetensors of its run. Training tiles with the label `unlabelled` are
+    /// learnt from the teacher alone.
+    #[arg(long, value_name = "FILE")]
+    teacher: Option<PathBuf>,
+    /// The teacher's share in the loss of a tile that has a label, 0 or above and
+    /// below 1.
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value_t = 0.5,
+        requires = "teacher"
+    )]
+    teacher_share: f64,
+    /// Temperature by which logits are divided before teacher and screen are
+    /// compared; above 1, what the teacher holds possible counts more.
+    #[arg(
+        long,
+        value_name = "TEMPERATURE",
+        default_value_t = 2.0,
+        requires = "teacher"
+    )]
+    teacher_temperature: f64,
     /// When probing, normalise the features by their mean and deviation in
     /// each batch, as MAE's linear probing does.
     #[arg(long)]
@@ -199,6 +222,11 @@ impl RecipeArgs {
         given.map(|(option, _)| option)
     }
 
+    /// Whether a classifier is the teacher of a screen.
+    pub fn has_teacher(&self) -> bool {
+        self.teacher.is_some()
+    }
+
     /// What is learnt from the tiles of a table, and how.
     pub fn method(&self, table: &Table) -> Result<Method> {
         let supervision = self.supervision(table)?;
@@ -215,6 +243,7 @@ impl RecipeArgs {
                     clip_gradient_norm: self.clip_gradient_norm,
                     drop_path: self.drop_path,
                     augmentations,
+                    distillation: self.distillation()?,
                 }))
             }
             Protocol::Probe => {
@@ -241,6 +270,17 @@ impl RecipeArgs {
                 }))
             }
         }
+    }
+
+    fn distillation(&self) -> Result<Option<Distillation>> {
+        let Some(teacher) = &self.teacher else {
+            return Ok(None);
+        };
+        Ok(Some(Distillation {
+            teacher: InitialWeights::of(&super::absolute(teacher)?).into_diagnostic()?,
+            share: self.teacher_share,
+            temperature: self.teacher_temperature,
+        }))
     }
 
     fn supervision(&self, table: &Table) -> Result<Supervision> {

@@ -7,7 +7,7 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::card::NO_DEFECT;
 use millsight_export::output;
 use millsight_trainer::TrainError;
-use millsight_trainer::data::table::UNLABELLED;
+use millsight_trainer::data::table::{Table, UNLABELLED};
 use millsight_trainer::downstream;
 use millsight_trainer::model::network::Network;
 use millsight_trainer::run::config::RunConfig;
@@ -153,6 +153,9 @@ impl TrainArgs {
         {
             miette::bail!("{option} is for --arch screen");
         }
+        if recipe.arch != Architecture::Screen && recipe.has_teacher() {
+            miette::bail!("--teacher is for --arch screen");
+        }
         let asked = Asked {
             table: path,
             data_root: &self.data_root,
@@ -167,15 +170,16 @@ impl TrainArgs {
             precision: recipe.precision,
         };
         let config = asked.config(|table, init| {
-            let has = |name: &str| table.classes().iter().any(|class| class == name);
-            if has(UNLABELLED) {
+            let has = |table: &Table, name: &str| table.rows.iter().any(|row| row.label == name);
+            if has(table, UNLABELLED) && !recipe.has_teacher() {
                 miette::bail!(
-                    "{} has tiles with the label {UNLABELLED}, which are for pretraining; train on \
-                     a table without them",
+                    "{} has tiles with the label {UNLABELLED}, which are for pretraining, or for a \
+                     screen with a --teacher; train on a table without them",
                     table.path.display()
                 );
             }
-            if !has(NO_DEFECT) {
+            table.rows.retain(|row| row.label != UNLABELLED);
+            if !has(table, NO_DEFECT) {
                 if recipe.arch == Architecture::Screen {
                     miette::bail!(
                         "{} has no class {NO_DEFECT}, from which a screen tells defects",

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
+use super::distillation::{self, Lessons, Teacher};
 use super::supervised::{Labelled, Supervised};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
@@ -35,7 +36,14 @@ pub(super) fn train(
     machine: Machine,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<Position, TrainError> {
-    let tiles = Labelled::open(config, &recipe.supervision, machine.cache_bytes, observe)?;
+    let distillation = recipe.distillation.as_ref();
+    let look = |distillation| Teacher::look(config, distillation, machine, observe);
+    let teacher = distillation.map(look).transpose()?;
+    let (supervision, cache_bytes) = (&recipe.supervision, machine.cache_bytes);
+    let tiles = Labelled::open(config, supervision, teacher.as_ref(), cache_bytes, observe)?;
+    let lessons = distillation
+        .zip(teacher.as_ref())
+        .map(|(distillation, teacher)| Lessons::new(teacher, distillation, &tiles.train, config));
     let checkpoint = Checkpoint::load(&run.last())?;
     let weights = match &config.network {
         Network::Vit(spec) => initial_weights(spec, config, checkpoint.is_some(), observe)?,
@@ -45,7 +53,7 @@ pub(super) fn train(
             _ => convolution::initial(spec.parameters(), config.seed)?,
         },
     };
-    let mut method = Finetune::new(config, recipe, machine, &tiles, &weights)?;
+    let mut method = Finetune::new(config, recipe, machine, &tiles, lessons, &weights)?;
     let train = &tiles.train;
     training::train(
         run,
@@ -94,12 +102,16 @@ pub(super) fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), T
     for change in &recipe.augmentations {
         change.check()?;
     }
-    Ok(())
+    match &recipe.distillation {
+        Some(distillation) => distillation::check(distillation),
+        None => Ok(()),
+    }
 }
 
 /// Everything that a step needs.
 struct Finetune<'a> {
     supervised: Supervised<'a>,
+    lessons: Option<Lessons>,
     recipe: &'a FinetuneConfig,
     device: Device,
     workers: Workers,
@@ -116,6 +128,7 @@ impl<'a> Finetune<'a> {
         recipe: &'a FinetuneConfig,
         machine: Machine,
         tiles: &'a Labelled,
+        lessons: Option<Lessons>,
         weights: &NamedArrays,
     ) -> Result<Self, TrainError> {
         let device = machine.device.open()?;
@@ -123,6 +136,7 @@ impl<'a> Finetune<'a> {
         let network = Classifier::from_weights(&config.network, weights, &training_device)?;
         Ok(Self {
             supervised: Supervised::new(config, &recipe.supervision, tiles),
+            lessons,
             recipe,
             workers: machine.training_workers(config.precision)?,
             loaders: machine.loaders()?,
@@ -176,6 +190,7 @@ impl training::Method for Finetune<'_> {
         let levels: Vec<&[u8]> = batch.views[0].chunks(size * form.bytes()).collect();
         let labels: Vec<&[usize]> = batch.labels.chunks(size).collect();
         let shares: Vec<&[f32]> = shares.chunks(size).collect();
+        let numbers: Vec<&[usize]> = batch.tiles.chunks(size).collect();
         let gathered: Vec<OnceLock<Vec<Statistics>>> =
             labels.iter().map(|_| OnceLock::new()).collect();
         let shard_loss = |network: &Classifier, shard: usize, device: &Device| {
@@ -197,8 +212,17 @@ impl training::Method for Finetune<'_> {
             );
             let (logits, statistics) = network.forward_training(images, factors.as_ref());
             gathered[shard].get_or_init(|| statistics);
-            self.supervised
-                .loss(logits, labels[shard], shares[shard], device)
+            let (labels, shares) = (labels[shard], shares[shard]);
+            let of_labels =
+                |logits, shares: &[f32]| self.supervised.loss(logits, labels, shares, device);
+            match &self.lessons {
+                None => of_labels(logits, shares),
+                Some(lessons) => {
+                    let left = lessons.left(numbers[shard], shares);
+                    let taught = lessons.loss(logits.clone(), numbers[shard], shares, device);
+                    of_labels(logits, &left) + taught
+                }
+            }
         };
         let (loss, mut gradients) =
             gradients::summed(&self.network, &self.workers, levels.len(), shard_loss)?;

@@ -72,7 +72,7 @@ pub(super) fn train(
 ) -> Result<Position, TrainError> {
     let spec = config.network.vit(OPTION)?;
     // Every tile is looked at once.
-    let tiles = Labelled::open(config, &recipe.supervision, 0, observe)?;
+    let tiles = Labelled::open(config, &recipe.supervision, None, 0, observe)?;
     let checkpoint = Checkpoint::load(&run.last())?;
     if config.initial_weights.is_none() {
         observe(Event::Warning(

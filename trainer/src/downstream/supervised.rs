@@ -3,9 +3,10 @@
 
 use burn::tensor::{Device, Tensor};
 
+use super::distillation::Teacher;
 use super::loss;
 use crate::TrainError;
-use crate::data::table::Split;
+use crate::data::table::{Split, UNLABELLED};
 use crate::data::tiles::Tiles;
 use crate::data::{DataError, fraction, order};
 use crate::evaluate::metrics::{Confusion, most_probable};
@@ -23,17 +24,27 @@ pub(super) struct Labelled {
 }
 
 impl Labelled {
-    /// Reads the table; no tile is read yet. Both parts together keep at most
+    /// Reads the table; no tile is read yet. A `teacher` names the training tiles
+    /// that have no label, which otherwise nobody may give. Both parts together keep at most
     /// `cache_bytes` of tiles in memory.
     pub fn open(
         config: &RunConfig,
         recipe: &Supervision,
+        teacher: Option<&Teacher>,
         cache_bytes: usize,
         observe: &mut impl FnMut(Event<'_>),
     ) -> Result<Self, TrainError> {
-        let (train, val) = parts::chosen(config, cache_bytes, |rows| match recipe.labels {
-            Some(labels) => fraction::labelled(&rows, labels.fraction, config.seed),
-            None => rows,
+        let (train, val) = parts::chosen(config, cache_bytes, |rows| {
+            let (mut chosen, mut unlabelled): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|row| row.label != UNLABELLED);
+            if let Some(labels) = recipe.labels {
+                chosen = fraction::labelled(&chosen, labels.fraction, config.seed);
+            }
+            if let Some(teacher) = teacher {
+                teacher.label(&mut unlabelled, &config.classes);
+            }
+            chosen.append(&mut unlabelled);
+            chosen
         })?;
         let (path, split) = (config.table.clone(), Split::Train.name().into());
         let first = train.labels.first().copied().unwrap_or_default();

@@ -6,7 +6,7 @@ use millsight_export::labelled::DEFECT;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::data::table::Table;
+use crate::data::table::{Table, UNLABELLED};
 
 /// A network with its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,7 +60,8 @@ impl Network {
     /// knows one kind of defect.
     pub fn relabel(&self, table: &mut Table) {
         if let Self::Screen(_) = self {
-            for row in table.rows.iter_mut().filter(|row| row.label != NO_DEFECT) {
+            let other = |label: &str| label != NO_DEFECT && label != UNLABELLED;
+            for row in table.rows.iter_mut().filter(|row| other(&row.label)) {
                 row.label = DEFECT.to_owned();
             }
         }

@@ -112,6 +112,21 @@ pub struct FinetuneConfig {
     pub drop_path: f64,
     /// Random changes of the tiles, in this order.
     pub augmentations: Vec<Change>,
+    /// The classifier from which a screen learns as well.
+    #[serde(default)]
+    pub distillation: Option<Distillation>,
+}
+
+/// How a screen learns from a classifier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distillation {
+    /// The classifier: the best.safetensors of its run.
+    pub teacher: InitialWeights,
+    /// Its share in the loss of a tile that has a label.
+    pub share: f64,
+    /// By what logits are divided before they are compared.
+    pub temperature: f64,
 }
 
 /// How a linear layer learns the classes.
@@ -340,7 +355,7 @@ pub(crate) fn not_negative(name: &'static str, value: f64) -> Result<(), TrainEr
     })
 }
 
-/// A file of weights that a run begins with.
+/// A file of weights that a run needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitialWeights {

@@ -1,7 +1,7 @@
 //! The tiles of a run.
 
 use crate::TrainError;
-use crate::data::table::{Row, Split, Table};
+use crate::data::table::{Row, Split, Table, UNLABELLED};
 use crate::data::tiles::{TileForm, Tiles};
 use crate::machine::Machine;
 use crate::run::config::RunConfig;
@@ -37,7 +37,10 @@ pub fn chosen(
     }
     let form = TileForm::of(&config.network, config.colour);
     let train = choose(table.part(Split::Train)?);
-    let val = table.part(Split::Val)?;
+    let mut val = table.part(Split::Val)?;
+    // A classifier is judged by tiles with a label.
+    let has_class = |label: &str| config.classes.iter().any(|class| class == label);
+    val.retain(|row| row.label != UNLABELLED || has_class(UNLABELLED));
     let all = train.len() + val.len();
     let share = |part: usize| (cache_bytes as f64 * part as f64 / all as f64) as usize;
     let tiles = |rows: &[_]| {

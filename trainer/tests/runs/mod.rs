@@ -71,6 +71,7 @@ pub fn config(data: &Path, epochs: usize) -> RunConfig {
             clip_gradient_norm: Some(1.0),
             drop_path: 0.0,
             augmentations: Vec::new(),
+            distillation: None,
         }),
         seed: 5,
         shard_size: 3,
