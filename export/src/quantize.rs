@@ -24,6 +24,7 @@ mod observe;
 pub mod range;
 mod sites;
 mod statics;
+mod stem;
 mod weights;
 
 use protobuf::Message;

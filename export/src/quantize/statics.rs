@@ -8,6 +8,7 @@ use onnx_protobuf::{GraphProto, NodeProto};
 use super::QuantizeError;
 use super::range::Levels;
 use super::sites::{Operator, Site, constants, floats, sites};
+use super::stem::Stem;
 use super::weights::{self, constant, node, replace_nodes, whole, with_integer};
 
 /// What is put into whole numbers.
@@ -17,6 +18,8 @@ pub(super) struct Plan {
     tensors: Vec<Tensor>,
     /// Casts of raw grey levels, by what they give.
     raw: HashMap<String, Raw>,
+    /// Convolutions that alone take one of these, and end in whole numbers.
+    pub(super) stems: Vec<Stem>,
 }
 
 /// A tensor that becomes whole numbers.
@@ -54,7 +57,7 @@ impl Plan {
             .map(|value| value.name.as_str())
             .collect();
         let raw = raw_levels(graph, &sites, &consumers);
-        let mut tensors: Vec<Tensor> = Vec::new();
+        let (mut tensors, mut stems): (Vec<Tensor>, Vec<Stem>) = Default::default();
         let mut add =
             |name: &str, for_all: bool| match tensors.iter_mut().find(|tensor| tensor.name == name)
             {
@@ -70,8 +73,14 @@ impl Plan {
             }
             if site.operator == Operator::Convolution {
                 let given = rectified(&site.output, &consumers);
-                if !outputs.contains(given) {
-                    add(given, true);
+                if outputs.contains(given) {
+                    continue;
+                }
+                add(given, true);
+                if let Some(raw) = raw.get(&site.input)
+                    && consumers.get(site.input.as_str()).map_or(0, Vec::len) == 1
+                {
+                    stems.push(stem(site, raw, given));
                 }
             }
         }
@@ -79,6 +88,7 @@ impl Plan {
             sites,
             tensors,
             raw,
+            stems,
         })
     }
 
@@ -128,6 +138,33 @@ fn raw_levels(
 /// them.
 fn names(tensor: &str) -> [String; 4] {
     ["scale", "zero", "levels", "values"].map(|part| format!("{tensor}/{part}"))
+}
+
+/// The names that a convolution of raw grey levels has, and that of what it is
+/// `rectified` to.
+fn stem(site: &Site, raw: &Raw, rectified: &str) -> Stem {
+    let [scale, zero, weights, _] = names(&weight_name(site));
+    let [bias_scale, _, bias, _] = names(&bias_name(site));
+    let [.., values] = names(&site.input);
+    let [_, _, levels, _] = names(rectified);
+    Stem {
+        input: raw.input.clone(),
+        values,
+        output: site.output.clone(),
+        rectified: rectified.to_owned(),
+        levels,
+        weights,
+        of_outputs: [scale, zero, bias, bias_scale],
+    }
+}
+
+/// Name of the weights of a site: weights that two sites share are written for each.
+fn weight_name(site: &Site) -> String {
+    format!("{}/weight", site.output)
+}
+
+fn bias_name(site: &Site) -> String {
+    format!("{}/{}", site.output, site.bias.as_deref().unwrap_or("bias"))
 }
 
 /// Puts pairs of `QuantizeLinear` and `DequantizeLinear` around what the plan
@@ -188,7 +225,7 @@ pub(super) fn rewrite(graph: &mut GraphProto, plan: &Plan, levels: &[Levels]) {
             if let Some(bias) = &site.bias
                 && let Some(elements) = known.get(bias.as_str()).and_then(|bias| floats(bias))
             {
-                changed.input[2] = rewriter.bias(site, bias, &elements, &whole.scales);
+                changed.input[2] = rewriter.bias(site, &elements, &whole.scales);
             }
         }
         let outputs = changed.output.clone();
@@ -198,6 +235,9 @@ pub(super) fn rewrite(graph: &mut GraphProto, plan: &Plan, levels: &[Levels]) {
         }
     }
     replace_nodes(graph, rewriter.nodes, rewriter.constants);
+    for stem in &plan.stems {
+        stem.rewrite(graph);
+    }
 }
 
 struct Rewriter {
@@ -234,8 +274,7 @@ impl Rewriter {
 
     /// Weights of a site in whole numbers; gives the name of their values.
     fn weights(&mut self, site: &Site, shape: &[i64], whole: &weights::Whole) -> String {
-        // Weights that two sites share are written for each.
-        let [scale, zero, levels, values] = names(&format!("{}/weight", site.output));
+        let [scale, zero, levels, values] = names(&weight_name(site));
         let outputs = whole.scales.len();
         let bytes = whole.levels.iter().map(|&level| level as u8).collect();
         self.constants.extend([
@@ -257,8 +296,8 @@ impl Rewriter {
 
     /// The bias of a site in the steps of its sums, those of the activations
     /// times those of the weights.
-    fn bias(&mut self, site: &Site, name: &str, bias: &[f32], scales: &[f32]) -> String {
-        let [scale, _, levels, values] = names(&format!("{}/{name}", site.output));
+    fn bias(&mut self, site: &Site, bias: &[f32], scales: &[f32]) -> String {
+        let [scale, _, levels, values] = names(&bias_name(site));
         let input = self.scales.get(&site.input).copied().unwrap_or(1.0);
         let steps: Vec<f32> = scales.iter().map(|scale| scale * input).collect();
         let bytes = bias.iter().zip(&steps).flat_map(|(&bias, &step)| {

@@ -136,3 +136,57 @@ fn what_cannot_be_done_is_said() {
     assert!(message(&screen(), Form::Dynamic).contains("no linear layer"));
     assert!(message(&screen(), Form::Static).contains("no tile"));
 }
+
+/// Filters that are narrower than what is gathered at a time lie side by side.
+#[test]
+fn a_stem_reads_whole_lines_and_gives_the_same() {
+    let model = screen();
+    let as_it_was = |as_it_was: bool| {
+        let mut proto = onnx_protobuf::ModelProto::parse_from_bytes(&model.onnx).unwrap();
+        let graph = proto.graph.as_mut().unwrap();
+        let mut plan = statics::Plan::of(graph).unwrap();
+        assert_eq!(plan.stems.len(), 1);
+        if as_it_was {
+            plan.stems.clear();
+        }
+        let levels = range::Levels {
+            scale: 0.01,
+            zero: 0,
+        };
+        statics::rewrite(graph, &plan, &vec![levels; plan.observed().len()]);
+        ModelFile::from_graph(proto, model.card.clone()).unwrap()
+    };
+    let (plain, rewritten) = (as_it_was(true), as_it_was(false));
+    let weights = |model: &ModelFile| {
+        let proto = onnx_protobuf::ModelProto::parse_from_bytes(&model.onnx).unwrap();
+        let mut constants = proto.graph.initializer.iter();
+        let weights = constants.find(|tensor| tensor.name == "stem/Conv/weight/levels");
+        weights.unwrap().dims.clone()
+    };
+    assert_eq!(weights(&plain), [8, 1, 4, 4]);
+    assert_eq!(weights(&rewritten), [4 * 8, 4 * 4, 4, 1]);
+    let tiles = tiles(5);
+    // The embedded engine sums in floats, in another order.
+    for (plain, rewritten) in scores(&plain, &tiles)
+        .iter()
+        .zip(scores(&rewritten, &tiles))
+    {
+        assert!((plain - rewritten).abs() < 1e-5, "{plain} {rewritten}");
+    }
+
+    // Lines of which no four places are left stay as they were.
+    let narrow = ScreenSpec {
+        image_height: 32,
+        image_width: 24,
+        stem: 4,
+        widths: vec![8, 16],
+        classes: 2,
+    };
+    let spec = &narrow;
+    let graph = screen_classifier(spec, &reproducible(&spec.parameters()), GREY).unwrap();
+    let model = model_file(graph, [32, 24], &["no_defect", "defect"], GREY);
+    let levels: Vec<u8> = (0..4 * 32 * 24).map(|at| (at * 37 % 251) as u8).collect();
+    let input = ReferenceInput::U8(levels);
+    let whole = quantized(&model, Form::Static, Clipping::None, &input, 4).unwrap();
+    assert!(!operators(&whole).contains_key("Reshape"));
+}

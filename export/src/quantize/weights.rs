@@ -83,6 +83,16 @@ pub(super) fn with_integer(mut node: NodeProto, name: &str, value: i64) -> NodeP
     node
 }
 
+/// Gives a node whole numbers as an attribute.
+pub(super) fn with_integers(mut node: NodeProto, name: &str, values: &[i64]) -> NodeProto {
+    let mut attribute = AttributeProto::new();
+    attribute.name = name.into();
+    attribute.ints = values.to_vec();
+    attribute.type_ = AttributeType::INTS.into();
+    node.attribute.push(attribute);
+    node
+}
+
 /// Gives a graph other nodes and the constants that they need besides; those
 /// that nobody takes any more go.
 pub(super) fn replace_nodes(
