@@ -6,14 +6,15 @@ use serde::Deserialize;
 
 use crate::card::{ElementType, ModelCard, NO_DEFECT};
 use crate::engine::{Engine, EngineError};
-use crate::metrics::Confusion;
 use crate::model_file::ModelFile;
 use crate::preprocess::{LoadImageError, PreprocessError, Preprocessor, load_image};
-use crate::verdict::VerdictRule;
 use crate::verify::ReferenceInput;
 
 /// The class of every defect, to a screen.
 pub const DEFECT: &str = "defect";
+
+/// The label of tiles that nobody has labelled. They say nothing of a model.
+pub const UNLABELLED: &str = "unlabelled";
 
 /// Tiles that are prepared at a time.
 const BATCH: usize = 32;
@@ -25,6 +26,9 @@ pub struct LabelledTile {
     pub file: PathBuf,
     /// Index of its class in the card.
     pub class: usize,
+    /// Its label in the table; to a screen, which knows one class of defects, another
+    /// than that of its class.
+    pub kind: String,
 }
 
 /// The columns of a table that are needed here; the trainer writes it.
@@ -66,9 +70,6 @@ pub enum LabelledError {
         /// The model's classes.
         known: Vec<String>,
     },
-    /// The model clears nothing.
-    #[error("the model has no class {NO_DEFECT}, so that it gives no verdicts")]
-    NoCleanClass,
     /// A tile cannot be read.
     #[error(transparent)]
     Image(#[from] LoadImageError),
@@ -80,7 +81,7 @@ pub enum LabelledError {
     Engine(#[from] EngineError),
 }
 
-/// The tiles of one part of a table, whose paths are relative to `root`. To a
+/// The tiles with a label of one part of a table, whose paths are relative to `root`. To a
 /// screen every defect is a [`DEFECT`].
 ///
 /// # Errors
@@ -101,7 +102,7 @@ pub fn read(
     let mut tiles = Vec::new();
     for row in reader.deserialize() {
         let row: Row = row.map_err(failed)?;
-        if row.split.as_deref() != Some(split) {
+        if row.split.as_deref() != Some(split) || row.label == UNLABELLED {
             continue;
         }
         let class = match is_screen && row.label != NO_DEFECT {
@@ -117,6 +118,7 @@ pub fn read(
         tiles.push(LabelledTile {
             file: root.join(&row.path),
             class,
+            kind: row.label,
         });
     }
     if tiles.is_empty() {
@@ -157,29 +159,24 @@ pub fn prepared<'a>(
     }
 }
 
-/// The verdicts of an engine that holds `model`, by the rule of its card,
-/// against the labels.
+/// What an engine that holds `model` says of tiles, `[tiles, classes]`, row-major.
 ///
 /// # Errors
 /// When a tile cannot be read or the engine fails.
-pub fn confusion(
+pub fn scores(
     engine: &mut dyn Engine,
     model: &ModelFile,
     tiles: &[LabelledTile],
-) -> Result<Confusion, LabelledError> {
-    let rule = VerdictRule::of(&model.card).ok_or(LabelledError::NoCleanClass)?;
-    let classes = model.card.classes.len();
-    let (mut predicted, mut scores) = (Vec::with_capacity(tiles.len()), Vec::new());
+) -> Result<Vec<f32>, LabelledError> {
+    let (mut all, mut scores) = (Vec::new(), Vec::new());
     for tiles in tiles.chunks(BATCH) {
         let files = tiles.iter().map(|tile| tile.file.as_path());
         let input = prepared(&model.card, files)?;
         let batch = input.batch(tiles.len(), 0, tiles.len());
         engine.run(batch, tiles.len(), &mut scores)?;
-        let verdicts = scores.chunks_exact_mut(classes);
-        predicted.extend(verdicts.map(|scores| rule.judge(scores).class));
+        all.extend_from_slice(&scores);
     }
-    let labels: Vec<usize> = tiles.iter().map(|tile| tile.class).collect();
-    Ok(Confusion::of(classes, &labels, &predicted))
+    Ok(all)
 }
 
 #[cfg(test)]
@@ -215,7 +212,8 @@ mod tests {
             image.save(folder.path().join(name)).unwrap();
         }
         let table = folder.path().join("split.csv");
-        let rows = "path,label,split\na.png,no_defect,val\nb.png,cracks,val\nc.png,pits,train\n";
+        let rows = "path,label,split\na.png,no_defect,val\nb.png,cracks,val\nc.png,pits,train\n\
+                    c.png,unlabelled,val\n";
         std::fs::write(&table, rows).unwrap();
         let model = screen();
         let part = |split| read(&table, folder.path(), split, &model.card);
@@ -223,13 +221,12 @@ mod tests {
         let classes: Vec<usize> = tiles.iter().map(|tile| tile.class).collect();
         assert_eq!(classes, [0, 1]);
         let mut engine = Embedded::load(&model).unwrap();
-        let confusion = confusion(&mut engine, &model, &tiles).unwrap();
-        let rows: Vec<u64> = confusion
-            .counts
-            .iter()
-            .map(|row| row.iter().sum())
-            .collect();
-        assert_eq!(rows, [1, 1]);
+        let kinds: Vec<&str> = tiles.iter().map(|tile| tile.kind.as_str()).collect();
+        assert_eq!(kinds, ["no_defect", "cracks"]);
+        let both = scores(&mut engine, &model, &tiles).unwrap();
+        let second = scores(&mut engine, &model, &tiles[1..]).unwrap();
+        assert_eq!(both.len(), 2 * 2);
+        assert_eq!(both[2..], second);
         assert!(part("test").unwrap_err().to_string().contains("test part"));
         let mut other = model.card.clone();
         other.classes[1] = "overfill".into();

@@ -9,6 +9,7 @@
 //! * [`graph`]: ONNX graphs written node by node.
 //! * [`engine`]: what runs a graph: ONNX Runtime or the embedded engine.
 //! * [`verdict`]: scores to probabilities and a verdict; the only implementation.
+//! * [`operating`]: thresholds for a stated miss rate.
 //! * [`verify`]: parity of a model file against reference logits.
 //! * [`quantize`]: a model in 8 bits.
 //! * [`labelled`]: tiles with labels, and what a model file makes of them.
@@ -26,6 +27,7 @@ pub mod graph;
 pub mod labelled;
 pub mod metrics;
 pub mod model_file;
+pub mod operating;
 pub mod output;
 pub mod panics;
 pub mod preprocess;

@@ -1,6 +1,8 @@
 //! Confusion matrix and the figures that follow from it, as scikit-learn
 //! computes them with `zero_division=0`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Counts of true and predicted classes.
@@ -21,6 +23,27 @@ pub struct ClassMetrics {
     pub f1: f64,
     /// Samples of the class.
     pub support: u64,
+}
+
+/// Figures under the names that they have in a model card, such as
+/// `val.balanced_accuracy` and `val.recall.cracks`. Of no tiles none is missed, nor
+/// found: classes without any have no figures.
+pub fn named(split: &str, classes: &[String], confusion: &Confusion) -> BTreeMap<String, f64> {
+    let mut named = BTreeMap::new();
+    for (name, value) in [
+        ("accuracy", confusion.accuracy()),
+        ("balanced_accuracy", confusion.balanced_accuracy()),
+        ("macro_f1", confusion.macro_f1()),
+    ] {
+        named.insert(format!("{split}.{name}"), value);
+    }
+    for (class, figures) in classes.iter().zip(confusion.each()) {
+        if figures.support > 0 {
+            named.insert(format!("{split}.recall.{class}"), figures.recall);
+            named.insert(format!("{split}.precision.{class}"), figures.precision);
+        }
+    }
+    named
 }
 
 impl Confusion {

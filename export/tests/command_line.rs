@@ -211,7 +211,12 @@ fn a_model_is_put_into_8_bits_unless_that_costs_too_much() {
         let image = image::GrayImage::from_fn(80, 80, |x, y| image::Luma([level(x, y) as u8]));
         image.save(folder.path().join(&name)).unwrap();
         let split = if number % 2 == 0 { "train" } else { "val" };
-        table.push_str(&format!("{name},no_defect,{split}\n"));
+        let label = if number % 4 < 2 {
+            "no_defect"
+        } else {
+            "cracks"
+        };
+        table.push_str(&format!("{name},{label},{split}\n"));
     }
     let tiles = folder.path().join("split.csv");
     std::fs::write(&tiles, table).unwrap();
@@ -237,6 +242,30 @@ fn a_model_is_put_into_8_bits_unless_that_costs_too_much() {
             .success()
             .stdout(contains("in 8 bits"));
     }
+
+    // What a card says of the original is replaced by what is true of this.
+    let sidecar = folder.path().join("promise.toml");
+    let card = std::fs::read_to_string(fixture("foreign_vit.toml")).unwrap();
+    let promise = "[provenance.metrics]\n'test.accuracy' = 0.99\n\
+                   [provenance.operating_point]\nmiss_rate = 0.9\nsplit = 'test'\n";
+    std::fs::write(&sidecar, format!("{card}\n{promise}")).unwrap();
+    let promised = ["--form", "dynamic", "--tolerance", "1", "--sidecar"];
+    json(quantize().args(promised).arg(&sidecar));
+    let card = json(export(&["inspect", "--json"]).arg(&out));
+    let (card, provenance) = (&card["card"], &card["card"]["provenance"]);
+    assert!(provenance["metrics"]["test.accuracy"].is_null(), "{card}");
+    assert!(provenance["metrics"]["val.accuracy"].is_number(), "{card}");
+    let point = &provenance["operating_point"];
+    assert_eq!(
+        (&point["split"], &point["miss_rate"]),
+        (&"val".into(), &0.9.into())
+    );
+    assert_eq!(
+        point["parts"]["val"]["classes"]["cracks"]["missed"]["of"],
+        3
+    );
+    assert!(card["thresholds"]["cracks"].is_number(), "{card}");
+
     let before = std::fs::read(&out).unwrap();
     let said = complaint(quantize().args(["--percentile", "0.4"]), 2);
     assert!(said.contains("above 0.5"), "{said}");

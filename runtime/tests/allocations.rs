@@ -95,6 +95,7 @@ fn allocations(station: &Station, classifiers: Vec<Classifier>, classes: &[Strin
             recorder: None,
             observe: Some(&mut observe),
             drive: Drive::Unpaced,
+            cores: &station.cores,
             queue_rows: 4,
             stop: &AtomicBool::new(false),
             ledger: &ledger,

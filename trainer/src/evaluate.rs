@@ -4,9 +4,7 @@
 //! * [`knn`]: a classifier of features that needs no training.
 //! * [`metrics`]: confusion matrix and the figures that follow from it.
 //! * [`report`]: those figures as a table.
-//! * [`bounds`]: exact bounds of a rate.
 //! * [`bootstrap`]: bounds of a balanced accuracy.
-//! * [`calibration`]: temperature scaling.
 //! * [`operating_point`]: thresholds for a stated miss rate.
 //! * [`cascade`]: a screen before a classifier.
 //! * [`misclassified`]: tiles that are taken for another class.
@@ -15,6 +13,7 @@
 use std::path::{Path, PathBuf};
 
 use millsight_export::durable::replace_file;
+use millsight_export::operating::Judged;
 
 use crate::TrainError;
 use crate::data::table::{Split, Table, UNLABELLED};
@@ -27,12 +26,11 @@ use predict::Means;
 use report::Report;
 
 pub mod bootstrap;
-pub mod bounds;
-pub mod calibration;
 pub mod cascade;
 pub mod contact_sheet;
 pub mod knn;
 pub use millsight_export::metrics;
+pub use millsight_export::operating::{bounds, calibration};
 pub mod misclassified;
 pub mod operating_point;
 pub mod predict;
@@ -143,6 +141,17 @@ pub fn logits(
 }
 
 impl Evaluation {
+    /// Labels and logits, which are of these classes.
+    pub fn judged<'a>(&'a self, classes: &'a [String]) -> Judged<'a> {
+        Judged {
+            classes,
+            labels: &self.labels,
+            kinds: &self.kinds,
+            logits: &self.logits,
+            split: &self.report.split,
+        }
+    }
+
     /// Writes one row for each tile: `path`, `label`, `predicted` and a column
     /// `logit_CLASS` for each class, with digits that give back the same
     /// floats.

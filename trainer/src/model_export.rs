@@ -10,6 +10,7 @@ use millsight_export::engine::{self, EngineRequest, embedded};
 use millsight_export::graph::{INPUT, OUTPUT};
 use millsight_export::graph::{InputForm, screen_classifier, vit_classifier, yolo_classifier};
 use millsight_export::labelled;
+use millsight_export::metrics;
 use millsight_export::model_file::ModelFile;
 use millsight_export::verify::{self, Reference};
 
@@ -151,27 +152,12 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
             });
         }
     }
-    let mut metrics = BTreeMap::new();
+    let mut figures = BTreeMap::new();
     let fitting =
         |report: &&Report| fits(trained, [&report.weights_sha256, &report.data_sha256]).is_ok();
     for report in settings.reports.iter().filter(fitting) {
-        for (name, value) in [
-            ("accuracy", report.accuracy),
-            ("balanced_accuracy", report.balanced_accuracy),
-            ("macro_f1", report.macro_f1),
-        ] {
-            metrics.insert(format!("{}.{name}", report.split), value);
-        }
-        for class in &report.classes {
-            // Of no tiles none is missed, nor found.
-            if class.metrics.support == 0 {
-                continue;
-            }
-            let name = format!("{}.recall.{}", report.split, class.name);
-            metrics.insert(name, class.metrics.recall);
-            let name = format!("{}.precision.{}", report.split, class.name);
-            metrics.insert(name, class.metrics.precision);
-        }
+        let (split, confusion) = (&report.split, &report.confusion);
+        figures.extend(metrics::named(split, &config.classes, confusion));
     }
     let operating = settings
         .operating
@@ -186,7 +172,7 @@ fn card(trained: &Trained, settings: &ExportSettings) -> Result<ModelCard, Train
         calibration: operating.map(|report| report.calibration.clone()),
         provenance: Provenance {
             created: settings.created.clone(),
-            metrics,
+            metrics: figures,
             // Its figures are not those of other thresholds.
             operating_point: operating
                 .filter(|_| settings.thresholds.is_empty())

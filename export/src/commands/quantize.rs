@@ -7,7 +7,9 @@ use miette::{IntoDiagnostic, miette};
 use millsight_export::card::Quantization;
 use millsight_export::engine::{Engine, EngineChoice, EngineRequest};
 use millsight_export::labelled;
+use millsight_export::metrics::{self, Confusion, most_probable};
 use millsight_export::model_file::ModelFile;
+use millsight_export::operating::{self, Judged};
 use millsight_export::output;
 use millsight_export::quantize::{Clipping, Form, quantized};
 use millsight_export::verify::ReferenceInput;
@@ -126,15 +128,23 @@ impl QuantizeArguments {
             Form::Dynamic => (ReferenceInput::U8(Vec::new()), 0),
         };
         let whole = quantized(&model, form, clipping, &calibration, count).into_diagnostic()?;
-        let accuracy = |model: &ModelFile| -> miette::Result<(f64, String)> {
+        let scores = |model: &ModelFile| -> miette::Result<(Vec<f32>, String)> {
             let mut engine = self.start(model)?;
-            let confusion = labelled::confusion(engine.as_mut(), model, &val).into_diagnostic()?;
+            let scores = labelled::scores(engine.as_mut(), model, &val).into_diagnostic()?;
             let identity = engine.identity();
             let name = format!("{} {}", identity.name, identity.version);
-            Ok((confusion.balanced_accuracy(), name))
+            Ok((scores, name))
         };
-        let (before, _) = accuracy(&model)?;
-        let (after, engine) = accuracy(&whole)?;
+        let classes = &model.card.classes;
+        let labels: Vec<usize> = val.iter().map(|tile| tile.class).collect();
+        let confusion = |scores: &[f32]| {
+            let predicted = most_probable(scores, classes.len());
+            Confusion::of(classes.len(), &labels, &predicted)
+        };
+        let before = confusion(&scores(&model)?.0).balanced_accuracy();
+        let (whole_scores, engine) = scores(&whole)?;
+        let after_all = confusion(&whole_scores);
+        let after = after_all.balanced_accuracy();
         if before - after > self.tolerance {
             return Err(miette!(
                 help = "try --clipping entropy or none, more --samples, or --form dynamic",
@@ -146,6 +156,23 @@ impl QuantizeArguments {
         }
         let mut card = whole.card.clone();
         card.provenance.parity = None;
+        // What was true of the original need not be of this.
+        card.provenance.metrics = metrics::named("val", classes, &after_all);
+        if let Some(point) = &model.card.provenance.operating_point {
+            let kinds: Vec<String> = val.iter().map(|tile| tile.kind.clone()).collect();
+            let judged = Judged {
+                classes,
+                labels: &labels,
+                kinds: &kinds,
+                logits: &whole_scores,
+                split: "val",
+            };
+            if let Some(chosen) = operating::choose(judged, point.miss_rate) {
+                card.thresholds = chosen.thresholds;
+                card.calibration = Some(chosen.calibration);
+                card.provenance.operating_point = Some(chosen.point);
+            }
+        }
         card.provenance.quantization = Some(Quantization {
             form: name_of(self.form),
             clipping: match form {
@@ -179,6 +206,10 @@ impl QuantizeArguments {
                 model.onnx.len(),
                 val.len()
             ))?;
+            if let Some(point) = &written.card.provenance.operating_point {
+                let table = point.table(&written.card.thresholds);
+                output::line(format_args!("\nthresholds, chosen anew:\n\n{table}"))?;
+            }
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::network::{Architecture, NetworkArgs};
 /// What a network begins with, in a file.
 pub enum Initial {
     /// Weights of a Vision Transformer.
-    Vit(Backbone),
+    Vit(Box<Backbone>),
     /// Weights of a screen.
     Screen(ScreenWeights),
 }
@@ -29,7 +29,7 @@ impl Initial {
     /// Reads the file of a network of this architecture.
     fn open(path: &Path, architecture: Architecture) -> Result<Self> {
         match architecture {
-            Architecture::Vit => Backbone::open(path).map(Self::Vit),
+            Architecture::Vit => Backbone::open(path).map(|backbone| Self::Vit(backbone.into())),
             Architecture::Screen => ScreenWeights::open(path).map(Self::Screen),
             Architecture::YoloClsN => Err(TrainError::NeedsVit { option: "--init" }),
         }

@@ -14,14 +14,11 @@
 use std::path::{Path, PathBuf};
 
 use millsight_export::durable::replace_file;
+pub use millsight_export::labelled::UNLABELLED;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::DataError;
-
-/// The label of tiles that nobody has labelled: they can take part in
-/// pretraining, and in nothing else.
-pub const UNLABELLED: &str = "unlabelled";
 
 /// The part of the data that a tile belongs to.
 #[derive(

@@ -37,34 +37,41 @@ pub struct Compared {
     pub difference: Interval,
 }
 
+/// Whether a tile is right by the first and by the second: 1 or 0.
+type Right = [f64; 2];
+
+/// Mean recalls of both over the classes, and by how much the second is above the
+/// first, of as many tiles as each class has. `draw` gives them by their number.
+fn mean_recalls(tiles: &[Vec<Right>], mut draw: impl FnMut(&[Right], usize) -> Right) -> [f64; 3] {
+    let mut means = [0.0; 2];
+    for of_class in tiles {
+        let mut right = [0.0; 2];
+        for number in 0..of_class.len() {
+            let tile = draw(of_class, number);
+            right = [right[0] + tile[0], right[1] + tile[1]];
+        }
+        let share = (of_class.len() * tiles.len()) as f64;
+        means = [means[0] + right[0] / share, means[1] + right[1] / share];
+    }
+    [means[0], means[1], means[1] - means[0]]
+}
+
 /// Compares two classifiers by which tiles each has right, `labels` being the true
 /// classes. The same tiles give the same bounds.
 pub fn compare(labels: &[usize], first: &[bool], second: &[bool]) -> Compared {
     let classes = labels.iter().max().map_or(0, |largest| largest + 1);
-    let mut tiles: Vec<Vec<[f64; 2]>> = vec![Vec::new(); classes];
+    let mut tiles: Vec<Vec<Right>> = vec![Vec::new(); classes];
     for ((&label, &first), &second) in labels.iter().zip(first).zip(second) {
         tiles[label].push([first, second].map(f64::from));
     }
     tiles.retain(|of_class| !of_class.is_empty());
-    let mean_recalls = |draw: &mut dyn FnMut(&[[f64; 2]], usize) -> [f64; 2]| {
-        let mut means = [0.0; 2];
-        for of_class in &tiles {
-            let mut right = [0.0; 2];
-            for number in 0..of_class.len() {
-                let tile = draw(of_class, number);
-                right = [right[0] + tile[0], right[1] + tile[1]];
-            }
-            let share = (of_class.len() * tiles.len()) as f64;
-            means = [means[0] + right[0] / share, means[1] + right[1] / share];
-        }
-        [means[0], means[1], means[1] - means[0]]
-    };
-    let values = mean_recalls(&mut |of_class, number| of_class[number]);
+    let values = mean_recalls(&tiles, |of_class, number| of_class[number]);
     let mut random = generator(0, Stream::Bootstrap, 0);
     let mut draws: [Vec<f64>; 3] = Default::default();
     for _ in 0..DRAWS {
-        let drawn =
-            mean_recalls(&mut |of_class, _| of_class[random.random_range(0..of_class.len())]);
+        let drawn = mean_recalls(&tiles, |of_class, _| {
+            of_class[random.random_range(0..of_class.len())]
+        });
         for (draws, drawn) in draws.iter_mut().zip(drawn) {
             draws.push(drawn);
         }

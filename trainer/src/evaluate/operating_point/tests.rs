@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use millsight_export::verdict::softmax;
+
 use super::*;
 use crate::evaluate::metrics::{Confusion, most_probable};
 use crate::evaluate::report::Report;

@@ -1,7 +1,8 @@
 //! Exact bounds of a rate (Clopper and Pearson, Biometrika 26, 1934).
 
-use millsight_export::card::Proportion;
 use statrs::function::beta::inv_beta_reg;
+
+use crate::card::Proportion;
 
 /// Confidence of all bounds: of a hundred intervals, five may miss the rate.
 pub const CONFIDENCE: f64 = 0.95;

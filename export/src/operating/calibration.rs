@@ -1,10 +1,10 @@
 //! Temperature scaling and the expected calibration error (Guo et al., On
 //! Calibration of Modern Neural Networks, ICML 2017).
 
-use millsight_export::card::Calibration;
-use millsight_export::verdict::softmax;
-
-use super::Evaluation;
+use super::Judged;
+use crate::card::Calibration;
+use crate::metrics::most_probable;
+use crate::verdict::softmax;
 
 /// Bins of the calibration error, as in the paper.
 const BINS: usize = 15;
@@ -12,17 +12,18 @@ const BINS: usize = 15;
 /// The lowest and the highest temperature that is believed.
 const TEMPERATURES: [f64; 2] = [0.05, 20.0];
 
-/// The temperature that suits an evaluation best, with the calibration error
-/// before and after. 1 where the evaluation does not tell; see [`temperature`].
-pub fn fit(evaluation: &Evaluation, classes: usize) -> Calibration {
-    let Evaluation { logits, labels, .. } = evaluation;
+/// The temperature that suits tiles best, with the calibration error before and
+/// after. 1 where the tiles do not tell; see [`temperature`].
+pub fn fit(tiles: Judged<'_>) -> Calibration {
+    let Judged { logits, labels, .. } = tiles;
+    let classes = tiles.classes.len();
     let temperature = temperature(logits, labels, classes).unwrap_or(1.0);
     Calibration {
         temperature,
         ece_before: expected_error(logits, labels, classes, 1.0),
         ece_after: expected_error(logits, labels, classes, temperature),
         tiles: labels.len(),
-        split: evaluation.report.split.clone(),
+        split: tiles.split.to_owned(),
     }
 }
 
@@ -74,7 +75,7 @@ pub fn expected_error(logits: &[f32], labels: &[usize], classes: usize, temperat
     for (row, &label) in logits.chunks_exact(classes).zip(labels) {
         let mut probabilities = row.to_vec();
         softmax(&mut probabilities, temperature);
-        let best = super::metrics::most_probable(&probabilities, classes)[0];
+        let best = most_probable(&probabilities, classes)[0];
         let probability = f64::from(probabilities[best]);
         let bin = (probability * BINS as f64).ceil() as usize;
         let right = f64::from(u8::from(best == label));
