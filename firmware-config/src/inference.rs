@@ -78,7 +78,8 @@ pub struct Engine {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = MAXIMUM_WORKERS))]
     pub workers: Option<usize>,
-    /// Tiles that go through the network at once, 1 to 256.
+    /// Tiles that go through the network at once, 1 to 256; on a processor, which
+    /// gains nothing from more, at most 8.
     #[schemars(range(min = 1, max = 256))]
     pub batch: usize,
 }

@@ -90,7 +90,7 @@ pub fn start(station: &Station, request: &EngineRequest) -> Result<Networks, Net
         None => (Vec::new(), None),
     };
     let mut screens = screens.into_iter();
-    let batch = station::batch(&station.engine, &model);
+    let batch = station::batch(&station.engine, &model, &engine);
     let detection = &station.material_detection;
     let classifiers = ready(started.engines, &model, &decider, batch)
         .map_err(NetworksError::FirstRun)?
@@ -124,8 +124,9 @@ fn screens(
         }
     })?;
     let started = engine::start(&model, request, workers).map_err(NetworksError::ScreenEngine)?;
+    let identity = started.identity();
     notices.extend(started.notices);
-    let batch = station::batch(&station.engine, &model);
+    let batch = station::batch(&station.engine, &model, &identity);
     let networks =
         ready(started.engines, &model, &decider, batch).map_err(NetworksError::ScreenFirstRun)?;
     Ok((networks, ModelIdentity::of(&model)))

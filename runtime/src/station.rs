@@ -137,7 +137,7 @@ pub fn engine_request(engine: &config::Engine) -> EngineRequest {
 /// that the station lists.
 pub fn workers(engine: &config::Engine, running: &EngineIdentity) -> usize {
     engine.workers.unwrap_or_else(|| {
-        if running.provider == Provider::Cpu.to_string() {
+        if on_processor(running) {
             std::thread::available_parallelism().map_or(1, usize::from)
         } else {
             1
@@ -145,10 +145,25 @@ pub fn workers(engine: &config::Engine, running: &EngineIdentity) -> usize {
     })
 }
 
+/// Tiles at once from which a processor gains nothing more, while memory is kept for
+/// every number of them.
+const MOST_ON_PROCESSOR: usize = 8;
+
 /// Tiles that a worker gives to the engine at once: what the model's graph
-/// fixes, else what the station says.
-pub fn batch(engine: &config::Engine, model: &ModelFile) -> usize {
-    model.fixed_batch.unwrap_or(engine.batch)
+/// fixes, else what the station says, on a processor no more than
+/// [`MOST_ON_PROCESSOR`].
+pub fn batch(engine: &config::Engine, model: &ModelFile, running: &EngineIdentity) -> usize {
+    model.fixed_batch.unwrap_or_else(|| {
+        if on_processor(running) {
+            engine.batch.min(MOST_ON_PROCESSOR)
+        } else {
+            engine.batch
+        }
+    })
+}
+
+fn on_processor(running: &EngineIdentity) -> bool {
+    running.provider == Provider::Cpu.to_string()
 }
 
 /// A folder of the user's data for something that Millsight makes.
@@ -197,5 +212,18 @@ mod tests {
         assert_eq!(workers(&engine, &identity("cuda")), 1);
         engine.workers = Some(7);
         assert_eq!(workers(&engine, &identity("cuda")), 7);
+    }
+
+    #[test]
+    fn a_processor_gets_a_few_tiles_at_once() {
+        let engine = config::Engine {
+            batch: 64,
+            ..config::Engine::default()
+        };
+        let mut model = load_model(None, None).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(batch(&engine, &model, &identity("cuda")), 64);
+        assert_eq!(batch(&engine, &model, &identity("cpu")), 8);
+        model.fixed_batch = Some(16);
+        assert_eq!(batch(&engine, &model, &identity("cpu")), 16);
     }
 }

@@ -31,7 +31,7 @@ pub struct Trial {
     pub latency_ms: Latency,
     /// Processor time as a multiple of the time.
     pub cores_used: f64,
-    /// Memory at the end, in MiB.
+    /// Memory at the end without the drawn lines, in MiB.
     pub rss_mb: f64,
     /// Allocations per second, once the run is in its steady state.
     pub allocations_per_second: f64,
@@ -77,6 +77,7 @@ pub fn run(
         });
     let processor = after.processor.saturating_sub(before.processor);
     let tiles = summary.tiles;
+    let resident = after.resident.saturating_sub(drawn.pixels().len() as u64);
     // The last verdict may take until the deadline after the last line.
     let due = lines as f64 / rate * (1.0 + TOLERATED_LAG) + deadline.as_secs_f64();
     let kept = summary.rate.elapsed_s <= due;
@@ -86,7 +87,7 @@ pub fn run(
         tiles,
         latency_ms: summary.latency_ms,
         cores_used: processor.as_secs_f64() / elapsed,
-        rss_mb: after.resident as f64 / f64::from(1 << 20),
+        rss_mb: resident as f64 / f64::from(1 << 20),
         allocations_per_second: allocations,
     }
 }
