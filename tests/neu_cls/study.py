@@ -52,16 +52,22 @@ PRETRAIN = {
         *("--teacher-temperature", "0.04", "--centre-momentum", "0.9", "--knn-every", "5"),
     ],
 }
-STARTS = ["scratch", "mae", "dino"]
+STARTS = ["scratch", *PRETRAIN]
+PRETRAINED = [f"{start}-{seed}" for start in PRETRAIN for seed in SEEDS]
 # Would the network that begins with random weights only have needed more steps?
 LONGER = "longer"
 LONGER_FACTOR = 4
 LONGER_FRACTIONS = ["0.05", "0.1"]
+# A random head on a pretrained network spoils at first what was pretrained: does it
+# help to probe before (Kumar et al., 2022)?
+PROBED = "probed"
+PROBED_FRACTIONS = ["0.05", "0.1"]
 CONVOLUTIONAL = "yolo-cls-n"
 PEER = "pytorch"
 # The same that begins with patch filters without their mean, as ours do.
 PEER_WITHOUT_MEAN = "pytorch-without-mean"
 TITLES_OF_STARTS = {
+    **{f"{start}-{PROBED}": f"{start}, probed before" for start in PRETRAIN},
     LONGER: f"scratch, {LONGER_FACTOR} times the epochs",
     PEER: "scratch, in PyTorch",
     PEER_WITHOUT_MEAN: "scratch, in PyTorch, filters without their mean",
@@ -122,6 +128,12 @@ def plan():
                     share = [] if fraction == "1" else ["--label-fraction", fraction]
                     name = f"{start}-{protocol}-{fraction}-{seed}"
                     yield name, seed, begin, ["train", *options(fraction), *share]
+    for seed in SEEDS:
+        for start in PRETRAIN:
+            for fraction in PROBED_FRACTIONS:
+                name = f"{start}-{PROBED}-finetune-{fraction}-{seed}"
+                begin = f"{start}-probe-{fraction}-{seed}"
+                yield name, seed, begin, ["train", *finetune(fraction), "--label-fraction", fraction]
     for seed in SEEDS:
         for fraction in LONGER_FRACTIONS:
             name = f"{LONGER}-finetune-{fraction}-{seed}"
@@ -206,7 +218,8 @@ def train(given, table, name, seed, begin, options):
         if "--image-size" not in options:
             command += ["--image-size", IMAGE_SIZE]
         if begin:
-            command += ["--init", given.out / begin / "backbone.safetensors"]
+            file = "backbone.safetensors" if begin in PRETRAINED else "best.safetensors"
+            command += ["--init", given.out / begin / file]
     command += ["--workers", given.workers]
     spent = timed(command, run / "cost.json")
     scores = {}
@@ -236,10 +249,11 @@ def train_all(given, table):
     """All runs that have no line yet, and what they begin with."""
     chosen = [run for run in plan() if run[0].startswith(tuple(given.only))]
     done = read(given.results)
-    ahead = [run for run in chosen if run[0] not in done]
-    needed = {run[2] for run in ahead}
-    ahead = [run for run in plan() if run in ahead or run[0] in needed]
-    for name, seed, begin, options in ahead:
+    begins = {name: begin for name, _, begin, _ in plan()}
+    needed = {run[0] for run in chosen if run[0] not in done}
+    while more := {begins[name] for name in needed} - needed - {None}:
+        needed |= more
+    for name, seed, begin, options in (run for run in plan() if run[0] in needed):
         if name.startswith(PEER):
             if given.python:
                 train_peer(given, table, name, seed, options)
@@ -262,7 +276,10 @@ def tables(results):
     print("| begins with | protocol |", " | ".join(f"{title} of the labels" for title in TITLES), "|")
     print("|---|---|---|---|---|")
     for protocol in PROTOCOLS:
-        starts = [*STARTS, LONGER, PEER, PEER_WITHOUT_MEAN, CONVOLUTIONAL] if protocol == "finetune" else STARTS
+        starts = STARTS
+        if protocol == "finetune":
+            probed = [f"{start}-{PROBED}" for start in PRETRAIN]
+            starts = [*STARTS, *probed, LONGER, PEER, PEER_WITHOUT_MEAN, CONVOLUTIONAL]
         for start in starts:
             cells = []
             for fraction in FRACTIONS:
