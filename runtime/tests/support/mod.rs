@@ -135,7 +135,13 @@ pub fn ordinary_user(folder: &Path) -> Command {
         return millsight();
     }
     let copy = folder.join("millsight");
-    std::fs::copy(env!("CARGO_BIN_EXE_millsight"), &copy).unwrap();
+    // Not by this process: a child that another test starts meanwhile would hold the
+    // copy open for writing, and what is written to cannot be run.
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_millsight"))
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(copy);
     command.uid(NOBODY).gid(NOBODY).current_dir("/");
     command
