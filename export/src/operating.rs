@@ -20,7 +20,6 @@
 //! probable as that is the most probable one and flagged without a threshold,
 //! and so are others, while few tiles say little of how improbable the next
 //! will be. A class without tiles gets none.
-
 //!
 //! * [`bounds`]: exact bounds of a rate.
 //! * [`calibration`]: temperature scaling.

@@ -251,13 +251,14 @@ def train_all(given, table):
     done = read(given.results)
     begins = {name: begin for name, _, begin, _ in plan()}
     needed = {run[0] for run in chosen if run[0] not in done}
-    while more := {begins[name] for name in needed} - needed - {None}:
+    trained = {name for name in begins if (given.out / name / "done").exists()}
+    while more := {begins[name] for name in needed - trained} - needed - {None}:
         needed |= more
     for name, seed, begin, options in (run for run in plan() if run[0] in needed):
         if name.startswith(PEER):
             if given.python:
                 train_peer(given, table, name, seed, options)
-        elif not (given.out / name / "done").exists():
+        elif name not in trained:
             train(given, table, name, seed, begin, options)
 
 

@@ -11,7 +11,7 @@ use millsight_trainer::data::table::Split;
 use millsight_trainer::downstream::train;
 use millsight_trainer::evaluate::{Source, evaluate};
 use millsight_trainer::run::config::{
-    InitialWeights, LabelFraction, Method, ProbeConfig, RunConfig,
+    LabelFraction, Method, PinnedWeights, ProbeConfig, RunConfig,
 };
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::trained::Trained;
@@ -50,7 +50,7 @@ fn a_probe_learns_a_head_and_leaves_the_network_alone() {
     let tuned = run(&out.path().join("tuned"), &config(data.path(), 20), 2);
     for batch_norm in [false, true] {
         let mut config = probe(data.path(), 40, batch_norm);
-        config.initial_weights = Some(InitialWeights::of(&tuned.best()).unwrap());
+        config.initial_weights = Some(PinnedWeights::of(&tuned.best()).unwrap());
         let probed = run(&out.path().join(format!("probed-{batch_norm}")), &config, 2);
         let records = probed.log().records().unwrap();
         let (first, last) = (&records[0], records.last().unwrap());

@@ -22,7 +22,7 @@ use millsight_trainer::model::network::Network;
 use millsight_trainer::model::yolo_cls::YoloCls;
 use millsight_trainer::model::{parameters, pixels};
 use millsight_trainer::optimise::adamw::Decays;
-use millsight_trainer::run::config::{InitialWeights, Method, ProbeConfig, RunConfig};
+use millsight_trainer::run::config::{Method, PinnedWeights, ProbeConfig, RunConfig};
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::training::Event;
 use program::{complaint, json, program, text};
@@ -184,7 +184,7 @@ fn what_needs_a_vision_transformer_or_more_tiles_is_refused() {
         &|config| config.optimiser.layer_decay = Some(0.7),
         "--layer-decay needs a Vision Transformer",
     );
-    let table = InitialWeights::of(&good.table).unwrap();
+    let table = PinnedWeights::of(&good.table).unwrap();
     refuses(
         &|config| config.initial_weights = Some(table.clone()),
         "--init needs a Vision Transformer",

@@ -11,7 +11,7 @@ use millsight_trainer::model::network::Network;
 use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::provenance;
-use millsight_trainer::run::config::{InitialWeights, Method, RunConfig};
+use millsight_trainer::run::config::{Method, PinnedWeights, RunConfig};
 use millsight_trainer::weights::backbone::Backbone;
 use millsight_trainer::weights::screen::ScreenWeights;
 
@@ -113,7 +113,7 @@ impl Asked<'_> {
             data_root: root,
             initial_weights: self
                 .init
-                .map(|file| InitialWeights::of(&super::absolute(file)?).into_diagnostic())
+                .map(|file| PinnedWeights::of(&super::absolute(file)?).into_diagnostic())
                 .transpose()?,
             epochs: self.epochs,
             batch_size: self.batch_size,

@@ -14,7 +14,7 @@ use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::{AdamWConfig, Decays};
 use millsight_trainer::optimise::schedule::Course;
 use millsight_trainer::run::config::{
-    Distillation, FinetuneConfig, InitialWeights, LabelFraction, Method, ProbeConfig, Supervision,
+    Distillation, FinetuneConfig, LabelFraction, Method, ProbeConfig, Supervision,
 };
 
 use super::listed::Listed;
@@ -276,11 +276,10 @@ impl RecipeArgs {
         let Some(teacher) = &self.teacher else {
             return Ok(None);
         };
-        Ok(Some(Distillation {
-            teacher: InitialWeights::of(&super::absolute(teacher)?).into_diagnostic()?,
-            share: self.teacher_share,
-            temperature: self.teacher_temperature,
-        }))
+        let teacher = super::absolute(teacher)?;
+        Distillation::from_teacher(&teacher, self.teacher_share, self.teacher_temperature)
+            .into_diagnostic()
+            .map(Some)
     }
 
     fn supervision(&self, table: &Table) -> Result<Supervision> {

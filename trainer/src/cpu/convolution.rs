@@ -7,7 +7,6 @@
 //! each pass is one product for each image.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
@@ -132,11 +131,7 @@ impl Sizes {
     /// Runs `compute` for each image with its number and the pixels under each place,
     /// `[depth, pixels]`.
     fn for_each_image(&self, x: &[f32], mut compute: impl FnMut(usize, Matrix<'_>)) {
-        let mut room = Buffer::new(if self.is_pointwise() {
-            0
-        } else {
-            self.depth() * self.pixels()
-        });
+        let mut room = self.room();
         for (number, image) in x.chunks_exact(self.image()).enumerate() {
             if self.is_pointwise() {
                 compute(number, Matrix::new(image, self.depth(), self.pixels()));
@@ -146,6 +141,15 @@ impl Sizes {
                 compute(number, columns.transposed());
             }
         }
+    }
+
+    /// Room for the columns of an image.
+    fn room(&self) -> Buffer {
+        Buffer::new(if self.is_pointwise() {
+            0
+        } else {
+            self.depth() * self.pixels()
+        })
     }
 
     fn weights<'a>(&self, weight: &'a [f32]) -> Matrix<'a> {
@@ -189,7 +193,7 @@ impl Sizes {
     fn input_gradient(&self, weight: &[f32], gradient: &[f32]) -> Vec<f32> {
         let size = self.outputs * self.pixels();
         let mut out = vec![0.0; self.images * self.image()];
-        let mut columns = Buffer::new(self.depth() * self.pixels());
+        let mut columns = self.room();
         let images = out.chunks_exact_mut(self.image());
         for (image, gradient) in images.zip(gradient.chunks_exact(size)) {
             let weights = self.weights(weight);
@@ -225,10 +229,7 @@ pub(super) fn record(sizes: Sizes, parents: [Tracked; 2]) -> Tracked {
         .compute_bound()
         .stateful()
     {
-        OpsKind::Tracked(prepared) => {
-            let parents = Arc::new(parents);
-            prepared.finish(State { sizes, parents }, out)
-        }
+        OpsKind::Tracked(prepared) => prepared.finish(State { sizes, parents }, out),
         OpsKind::UnTracked(prepared) => prepared.finish(out),
     }
 }
@@ -239,7 +240,7 @@ struct ConvolutionBackward;
 #[derive(Debug, Clone)]
 struct State {
     sizes: Sizes,
-    parents: Arc<[FlexTensor; 2]>,
+    parents: [FlexTensor; 2],
 }
 
 impl Backward<Flex, 2> for ConvolutionBackward {

@@ -9,6 +9,7 @@
 //! loss alone.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use millsight_export::card::NO_DEFECT;
@@ -18,7 +19,7 @@ use crate::data::table::{Row, Split, Table, UNLABELLED};
 use crate::data::tiles::{TileForm, Tiles};
 use crate::evaluate;
 use crate::machine::Machine;
-use crate::run::config::{Distillation, RunConfig, below_one, positive};
+use crate::run::config::{Distillation, PinnedWeights, RunConfig, below_one, positive};
 use crate::trained::Trained;
 use crate::training::Event;
 
@@ -87,11 +88,26 @@ fn clean_class(teacher: &Trained) -> Result<usize, TrainError> {
     })
 }
 
-/// Refuses settings that are out of range, and a teacher that cannot be one.
-pub(super) fn check(distillation: &Distillation) -> Result<(), TrainError> {
-    below_one("--teacher-share", distillation.share)?;
-    positive("--teacher-temperature", distillation.temperature)?;
-    clean_class(&Trained::load(&distillation.teacher.path)?).map(drop)
+impl Distillation {
+    /// Learning from the classifier in a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, was not written by a run, or its classifier does
+    /// not know what is clean.
+    pub fn from_teacher(path: &Path, share: f64, temperature: f64) -> Result<Self, TrainError> {
+        clean_class(&Trained::load(path)?)?;
+        Ok(Self {
+            teacher: PinnedWeights::of(path)?,
+            share,
+            temperature,
+        })
+    }
+
+    /// Refuses settings that are out of range.
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        below_one("--teacher-share", self.share)?;
+        positive("--teacher-temperature", self.temperature)
+    }
 }
 
 /// Log-odds of all classes but `clean` together.

@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use millsight_export::graph::VitSpec;
 use millsight_export::weights::NamedArrays;
 
-use super::distillation::{self, Lessons, Teacher};
+use super::distillation::{Lessons, Teacher};
 use super::supervised::{Labelled, Supervised};
 use crate::TrainError;
 use crate::data::batches::{Batch, View};
@@ -103,7 +103,7 @@ pub(super) fn check(config: &RunConfig, recipe: &FinetuneConfig) -> Result<(), T
         change.check()?;
     }
     match &recipe.distillation {
-        Some(distillation) => distillation::check(distillation),
+        Some(distillation) => distillation.check(),
         None => Ok(()),
     }
 }

@@ -40,7 +40,7 @@ pub struct RunConfig {
     /// Folder to which the paths of the table are relative.
     pub data_root: PathBuf,
     /// File whose weights the run began with.
-    pub initial_weights: Option<InitialWeights>,
+    pub initial_weights: Option<PinnedWeights>,
     /// Passes over the training part.
     pub epochs: usize,
     /// Tiles in an optimiser step.
@@ -122,7 +122,7 @@ pub struct FinetuneConfig {
 #[serde(deny_unknown_fields)]
 pub struct Distillation {
     /// The classifier: the best.safetensors of its run.
-    pub teacher: InitialWeights,
+    pub teacher: PinnedWeights,
     /// Its share in the loss of a tile that has a label.
     pub share: f64,
     /// By what logits are divided before they are compared.
@@ -358,14 +358,14 @@ pub(crate) fn not_negative(name: &'static str, value: f64) -> Result<(), TrainEr
 /// A file of weights that a run needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct InitialWeights {
+pub struct PinnedWeights {
     /// The file.
     pub path: PathBuf,
     /// Its SHA-256.
     pub sha256: String,
 }
 
-impl InitialWeights {
+impl PinnedWeights {
     /// A file as it is now.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use millsight_trainer::model::precision::Precision;
 use millsight_trainer::optimise::adamw::AdamWConfig;
 use millsight_trainer::pretext;
 use millsight_trainer::run::config::{
-    FinetuneConfig, InitialWeights, Method, RunConfig, Supervision,
+    FinetuneConfig, Method, PinnedWeights, RunConfig, Supervision,
 };
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::training::Event;
@@ -173,7 +173,7 @@ pub fn tuned_from(pretrained: &RunFolder, pretraining: &RunConfig, folder: &Path
         };
     }
     let tuning = RunConfig {
-        initial_weights: Some(InitialWeights::of(&pretrained.backbone()).unwrap()),
+        initial_weights: Some(PinnedWeights::of(&pretrained.backbone()).unwrap()),
         optimiser: AdamWConfig::default(),
         method,
         ..pretraining.clone()
@@ -195,7 +195,7 @@ pub fn tuned_from(pretrained: &RunFolder, pretraining: &RunConfig, folder: &Path
 /// Pretraining continues from a classifier, whose head it leaves out.
 pub fn pretrained_from(tuned: &RunFolder, pretraining: RunConfig, folder: &Path) -> RunFolder {
     let more = RunConfig {
-        initial_weights: Some(InitialWeights::of(&tuned.best()).unwrap()),
+        initial_weights: Some(PinnedWeights::of(&tuned.best()).unwrap()),
         ..pretraining
     };
     let again = RunFolder::create(folder, &more).unwrap();
