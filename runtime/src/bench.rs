@@ -1,5 +1,6 @@
 //! How fast the line is inspected.
 //!
+//! * [`burst`]: more defects than can be judged in time.
 //! * [`engine`]: what an engine judges.
 //! * [`ingest`]: what a core does before any network.
 //! * [`peak`]: what a core can compute at most.
@@ -7,6 +8,7 @@
 //! * [`trial`]: a run at a rate, and whether it was held.
 //! * [`search`]: the highest rate that is held.
 
+pub mod burst;
 pub mod engine;
 pub mod ingest;
 pub mod peak;

@@ -11,6 +11,7 @@ use crate::ledger::{Latency, Ledger, ModelIdentity, Summary, TileCounts};
 use crate::networks::Networks;
 use crate::pipeline::{self, Drive, Run};
 use crate::position::Geometry;
+use crate::record::Recorder;
 use crate::source::prerendered::Prerendered;
 
 /// Time until a run is in its steady state: engines have run, buffers been used.
@@ -59,7 +60,8 @@ pub fn run(
         line_rate: rate,
         deadline,
     };
-    let summary = inspect(station, networks, drawn.of_lines(lines), drive, |_| {
+    let lines_of_run = drawn.of_lines(lines);
+    let summary = inspect(station, networks, lines_of_run, drive, None, |_, _| {
         if begin.elapsed() < SETTLING {
             return;
         }
@@ -97,22 +99,30 @@ pub fn run(
 pub fn fastest(station: &Station, networks: Networks, drawn: &Prerendered, time: Duration) -> f64 {
     let begin = Instant::now();
     let endless = drawn.of_lines(u64::MAX);
-    let summary = inspect(station, networks, endless, Drive::Unpaced, |stop| {
-        if begin.elapsed() >= time {
-            stop.store(true, Ordering::Relaxed);
-        }
-    });
+    let summary = inspect(
+        station,
+        networks,
+        endless,
+        Drive::Unpaced,
+        None,
+        |_, stop| {
+            if begin.elapsed() >= time {
+                stop.store(true, Ordering::Relaxed);
+            }
+        },
+    );
     summary.rate.lines_per_second
 }
 
-/// Runs lines through the networks; `progress` is called about ten times a second
-/// and may end the run.
-fn inspect(
+/// Runs lines through the networks, with a record where there is a recorder.
+/// `progress` is called about ten times a second with the counts, and may end the run.
+pub(super) fn inspect(
     station: &Station,
     networks: Networks,
     lines: Prerendered,
     drive: Drive,
-    mut progress: impl FnMut(&AtomicBool),
+    recorder: Option<&mut Recorder>,
+    mut progress: impl FnMut(&Ledger, &AtomicBool),
 ) -> Summary {
     let ledger = Ledger::new(&networks.model.card.classes);
     let stop = AtomicBool::new(false);
@@ -122,7 +132,7 @@ fn inspect(
             geometry: Geometry::of(station),
             classifiers: networks.classifiers,
             flat_field: None,
-            recorder: None,
+            recorder,
             observe: None,
             drive,
             cores: &station.cores,
@@ -130,7 +140,7 @@ fn inspect(
             stop: &stop,
             ledger: &ledger,
         },
-        |_| progress(&stop),
+        |ledger| progress(ledger, &stop),
     );
     let defects = networks.decider.defects().map(|(class, _)| class);
     let model = ModelIdentity::of(&networks.model);

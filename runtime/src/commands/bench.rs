@@ -1,5 +1,6 @@
 //! `bench`.
 
+mod burst;
 mod engine;
 mod ingest;
 mod line;
@@ -17,6 +18,7 @@ const CAMERA_RATE: f64 = 67_000.0;
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Burst(burst::Arguments),
     Engine(engine::Arguments),
     Ingest(ingest::Arguments),
     LineRate(line_rate::Arguments),
@@ -31,7 +33,8 @@ Examples:
   millsight bench ingest --python venv/bin/python
   millsight bench line-rate
   millsight bench peer --python venv/bin/python --screen screen.onnx
-  millsight bench line-rate --seconds 600 --defect-share 0.01 --json";
+  millsight bench line-rate --seconds 600 --defect-share 0.01 --json
+  millsight bench burst --screen screen.onnx";
 
 /// Runs a subcommand.
 ///
@@ -39,6 +42,7 @@ Examples:
 /// What stopped it, with its remedy.
 pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
     match command {
+        Command::Burst(arguments) => burst::burst(arguments, json),
         Command::Engine(arguments) => engine::engine(arguments, json),
         Command::Ingest(arguments) => ingest::ingest(arguments, json),
         Command::Peer(arguments) => peer::peer(arguments, json),
@@ -51,5 +55,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (2.0..=86_400.0).contains(&seconds) => Ok(seconds),
         _ => Err("a number from 2 to 86400 is expected".to_owned()),
+    }
+}
+
+/// Lines per second.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (10.0..=10_000_000.0).contains(&rate) => Ok(rate),
+        _ => Err("a number from 10 to 10000000 is expected".to_owned()),
     }
 }

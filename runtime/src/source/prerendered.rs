@@ -1,6 +1,7 @@
 //! Lines that are drawn beforehand and given again and again, so that drawing
 //! takes no time from what is measured.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub struct Prerendered {
     /// Lines that are to be given in all.
     wanted: u64,
     next: u64,
+    /// Which lines are of other rows, and their pixels.
+    burst: Option<(Range<u64>, Arc<[u8]>)>,
 }
 
 impl Prerendered {
@@ -56,6 +59,7 @@ impl Prerendered {
             width,
             wanted: 0,
             next: 0,
+            burst: None,
         })
     }
 
@@ -78,6 +82,25 @@ impl Prerendered {
             ..self.clone()
         }
     }
+
+    /// The same rows, but for some lines those of another, of the same width.
+    #[must_use]
+    pub fn with_burst(&self, lines: Range<u64>, other: &Self) -> Self {
+        debug_assert_eq!(self.width, other.width);
+        Self {
+            burst: Some((lines, Arc::clone(&other.pixels))),
+            ..self.clone()
+        }
+    }
+
+    /// The rows of which a line is, and the first line that may be of others.
+    fn rows_at(&self, line: u64) -> (&[u8], u64) {
+        match &self.burst {
+            Some((lines, pixels)) if lines.contains(&line) => (pixels, lines.end),
+            Some((lines, _)) if line < lines.start => (&self.pixels, lines.start),
+            _ => (&self.pixels, u64::MAX),
+        }
+    }
 }
 
 impl Source for Prerendered {
@@ -90,20 +113,22 @@ impl Source for Prerendered {
     }
 
     fn next_event(&mut self) -> Result<Event<'_>, SourceError> {
-        let drawn = self.lines();
         let first_line = self.next;
+        let (rows, end) = self.rows_at(first_line);
+        let drawn = (rows.len() / self.width) as u64;
         let from = first_line % drawn;
         let lines = (BLOCK_LINES as u64)
             .min(drawn - from)
-            .min(self.wanted - first_line);
+            .min(end.min(self.wanted) - first_line);
         if lines == 0 {
             return Ok(Event::End);
         }
-        self.next += lines;
         let pixels = from as usize * self.width..(from + lines) as usize * self.width;
+        self.next += lines;
+        let (rows, _) = self.rows_at(first_line);
         Ok(Event::Lines(LineBlock {
             first_line,
-            pixels: &self.pixels[pixels],
+            pixels: &rows[pixels],
             timestamp: Duration::ZERO,
             encoder: None,
         }))
@@ -132,5 +157,26 @@ mod tests {
         assert_eq!((lines, first.len()), (1200, 3));
         assert!(first.iter().all(|line| *line == first[0]));
         assert!(first[0].iter().any(|&level| level > 16));
+    }
+
+    #[test]
+    fn a_burst_is_of_other_rows() {
+        let width = 2 * TILE_SIZE;
+        let drawn = Prerendered::draw(width, 1, 0.0, 3).unwrap();
+        let other = Prerendered::draw(width, 1, 1.0, 4).unwrap();
+        let mut source = drawn.of_lines(1600).with_burst(512..1100, &other);
+        let mut given = Vec::new();
+        while let Event::Lines(block) = source.next_event().unwrap() {
+            given.extend_from_slice(block.pixels);
+        }
+        assert_eq!(given.len(), 1600 * width);
+        for (line, pixels) in given.chunks_exact(width).enumerate() {
+            let rows = match line {
+                512..1100 => &other,
+                _ => &drawn,
+            };
+            let from = line % TILE_SIZE * width;
+            assert!(*pixels == rows.pixels[from..from + width], "line {line}");
+        }
     }
 }

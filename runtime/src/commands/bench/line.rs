@@ -61,7 +61,15 @@ impl Line {
     /// # Errors
     /// When the simulator refuses.
     pub fn draw(&self, width: usize, rows: usize) -> miette::Result<Prerendered> {
-        Prerendered::draw(width, rows, self.defect_share, self.seed).into_diagnostic()
+        self.draw_with(width, rows, self.defect_share)
+    }
+
+    /// Rows of its steel with another share of defects.
+    ///
+    /// # Errors
+    /// When the simulator refuses.
+    pub fn draw_with(&self, width: usize, rows: usize, share: f64) -> miette::Result<Prerendered> {
+        Prerendered::draw(width, rows, share, self.seed).into_diagnostic()
     }
 }
 

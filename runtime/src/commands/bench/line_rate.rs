@@ -9,13 +9,17 @@ use millsight_export::output;
 use serde_json::json;
 
 use super::line::Line;
-use super::{CAMERA_RATE, seconds};
+use super::{CAMERA_RATE, rate, seconds};
 use crate::bench::search::highest_held;
 use crate::bench::trial::{self, Trial};
 use crate::networks;
 
-/// Rows of tiles that are drawn: 64 MiB of lines of 4096 pixels.
-const ROWS: usize = 32;
+/// Rows of tiles that are drawn: 128 MiB of lines of 4096 pixels. Fewer tiles would
+/// hardly show how many the screen passes on.
+const ROWS: usize = 64;
+
+/// Longest time of a run that looks for the highest rate.
+const SEARCH: Duration = Duration::from_secs(10);
 
 /// Find the highest line rate at which every tile is looked at in time.
 ///
@@ -25,7 +29,8 @@ const ROWS: usize = 32;
 /// latency, processor, memory and allocations. Nothing is recorded.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Seconds of each run.
+    /// Seconds of the run that is shown; those that look for the highest rate take no
+    /// longer than 10.
     #[arg(long, default_value_t = 10.0, value_parser = seconds)]
     seconds: f64,
 
@@ -37,19 +42,12 @@ pub struct Arguments {
     line: Line,
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(rate) if (10.0..=10_000_000.0).contains(&rate) => Ok(rate),
-        _ => Err("a number from 10 to 10000000 is expected".to_owned()),
-    }
-}
-
 pub fn line_rate(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let (station, request) = arguments.line.station()?;
     let width = station.camera.pixels_per_line;
     let drawn = arguments.line.draw(width, ROWS)?;
     let time = Duration::from_secs_f64(arguments.seconds);
-    let trial = |rate: f64| -> miette::Result<Trial> {
+    let trial = |rate: f64, time: Duration| -> miette::Result<Trial> {
         let networks = networks::start(&station, &request).into_diagnostic()?;
         let trial = trial::run(&station, networks, &drawn, rate, time);
         let word = if trial.is_held { "held" } else { "not held" };
@@ -60,7 +58,7 @@ pub fn line_rate(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCod
         Ok(trial)
     };
     let mut failure = None;
-    let held = highest_held(arguments.rate, |rate| match trial(rate) {
+    let held = highest_held(arguments.rate, |rate| match trial(rate, time.min(SEARCH)) {
         Ok(trial) => trial.is_held,
         Err(error) => {
             failure.get_or_insert(error);
@@ -70,7 +68,7 @@ pub fn line_rate(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCod
     if let Some(failure) = failure {
         return Err(failure);
     }
-    let at_rate = trial(arguments.rate)?;
+    let at_rate = trial(arguments.rate, time)?;
     if as_json {
         output::line(json!({"held_lines_per_second": held, "at_rate": at_rate}))?;
         return Ok(ExitCode::SUCCESS);
