@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millsight_firmware_config::TILE_SIZE;
 
-use super::simulator::{ClassShares, TileSetSettings, draw_tiles};
+use super::simulator::{ClassShares, Material, TileSetSettings, draw_tiles};
 use super::{Event, LineBlock, Source, SourceError};
 
 /// Lines that are given at once, as a camera's buffer does.
@@ -26,7 +26,7 @@ pub struct Prerendered {
 }
 
 impl Prerendered {
-    /// Draws `rows` rows of tiles of steel, of which a share carries a defect,
+    /// Draws `rows` rows of tiles of strip, of which a share carries a defect,
     /// each class alike. Every column is covered with steel.
     ///
     /// # Errors
@@ -41,6 +41,7 @@ impl Prerendered {
         let settings = TileSetSettings {
             seed,
             class_shares: ClassShares::new(1.0 - defect_share, each, each, each, each),
+            material: Some(Material::Strip),
             ..TileSetSettings::default()
         };
         let columns = width / TILE_SIZE;
