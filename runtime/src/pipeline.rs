@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use millsight_export::panics;
-use millsight_firmware_config::{Cores, RECORDING_ROWS};
+use millsight_firmware_config::{Cores, Deadlines, RECORDING_ROWS};
 
 use crate::assemble::{Assembler, Buffers, Row, RowBuffer};
 use crate::classify::{Classifier, SettledRow};
@@ -97,6 +97,14 @@ pub enum Drive {
 }
 
 impl Drive {
+    /// At a line rate, with the deadline of a station.
+    pub fn paced(line_rate: f64, deadlines: &Deadlines) -> Self {
+        Drive::Paced {
+            line_rate,
+            deadline: Duration::from_secs_f64(deadlines.verdict_ms / 1000.0),
+        }
+    }
+
     fn deadline(self) -> Option<Duration> {
         match self {
             Drive::Unpaced => None,

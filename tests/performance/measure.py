@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How fast the line is. Runs the benchmarks one after another and prints the tables
-of docs/performance.md.
+"""How fast the line is. Runs the benchmarks one after another and prints tables for
+docs/performance.md.
 
     cargo build --release -p millsight-runtime
     target/release/millsight engine install
@@ -79,8 +79,8 @@ def header(*cells):
 
 
 def tables(results):
-    if "line-rate" in results:
-        rates = {name: run["said"] for name, run in results.items() if name.startswith("line-rate")}
+    rates = {name: run["said"] for name, run in results.items() if name.startswith("line-rate")}
+    if rates:
         titles = {
             "line-rate": "screen and classifier, ONNX Runtime",
             "line-rate embedded": "screen and classifier, embedded engine",

@@ -62,10 +62,7 @@ pub fn run(
     let lines = drawn
         .of_lines(to + whole_rows(phases.after))
         .with_burst(from..to, burst);
-    let drive = Drive::Paced {
-        line_rate: rate,
-        deadline: Duration::from_secs_f64(station.deadlines.verdict_ms / 1000.0),
-    };
+    let drive = Drive::paced(rate, &station.deadlines);
     let description = RunDescription {
         station: station.name.clone(),
         station_toml: String::new(),
@@ -106,7 +103,7 @@ pub fn run(
     Ok(Burst {
         tiles,
         most_unjudged,
-        recovered_s: (tiles.unjudged == 0).then(|| recovered.as_secs_f64()),
+        recovered_s: (tiles.unjudged == 0).then_some(recovered.as_secs_f64()),
         recorded: summary.recorded.unwrap_or_default(),
     })
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use clap::Args;
 use miette::{IntoDiagnostic, miette};
@@ -373,13 +372,12 @@ fn finish_record(recorder: Option<Recorder>, summary: &mut Summary, stopped: boo
 /// A recording that is held to a line rate is held to its own.
 fn drive(station: &Station, header: Option<&Header>) -> Drive {
     match station::pace(station) {
-        Some(line_rate) => Drive::Paced {
-            line_rate: header
+        Some(line_rate) => {
+            let of_recording = header
                 .map(|header| header.line_rate_hz)
-                .filter(|rate| rate.is_finite() && *rate > 0.0)
-                .unwrap_or(line_rate),
-            deadline: Duration::from_secs_f64(station.deadlines.verdict_ms / 1000.0),
-        },
+                .filter(|rate| rate.is_finite() && *rate > 0.0);
+            Drive::paced(of_recording.unwrap_or(line_rate), &station.deadlines)
+        }
         None => Drive::Unpaced,
     }
 }
