@@ -11,6 +11,7 @@ pub mod library;
 pub mod onnxruntime;
 pub mod tensorrt;
 
+use std::fmt;
 use std::path::PathBuf;
 
 use crate::card::{ElementType, ModelCard};
@@ -57,6 +58,18 @@ pub struct EngineIdentity {
     /// Arithmetic: `f32`, `int8` for a model in 8 bits, `f16` or `int8+f16` where
     /// TensorRT may compute in half precision.
     pub precision: String,
+}
+
+impl fmt::Display for EngineIdentity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            version,
+            provider,
+            precision,
+        } = self;
+        write!(formatter, "{name} {version} on {provider} ({precision})")
+    }
 }
 
 /// Something that runs one model, on one thread at a time.

@@ -159,21 +159,21 @@ pub fn prepared<'a>(
     }
 }
 
-/// What an engine that holds `model` says of tiles, `[tiles, classes]`, row-major.
+/// What an engine that holds `model` says of image files, `[files, classes]`,
+/// row-major.
 ///
 /// # Errors
 /// When a tile cannot be read or the engine fails.
 pub fn scores(
     engine: &mut dyn Engine,
     model: &ModelFile,
-    tiles: &[LabelledTile],
+    files: &[&Path],
 ) -> Result<Vec<f32>, LabelledError> {
     let (mut all, mut scores) = (Vec::new(), Vec::new());
-    for tiles in tiles.chunks(BATCH) {
-        let files = tiles.iter().map(|tile| tile.file.as_path());
-        let input = prepared(&model.card, files)?;
-        let batch = input.batch(tiles.len(), 0, tiles.len());
-        engine.run(batch, tiles.len(), &mut scores)?;
+    for files in files.chunks(BATCH) {
+        let tiles = files.len();
+        let input = prepared(&model.card, files.iter().copied())?;
+        engine.run(input.batch(tiles, 0, tiles), tiles, &mut scores)?;
         all.extend_from_slice(&scores);
     }
     Ok(all)
@@ -223,8 +223,9 @@ mod tests {
         let mut engine = Embedded::load(&model).unwrap();
         let kinds: Vec<&str> = tiles.iter().map(|tile| tile.kind.as_str()).collect();
         assert_eq!(kinds, ["no_defect", "cracks"]);
-        let both = scores(&mut engine, &model, &tiles).unwrap();
-        let second = scores(&mut engine, &model, &tiles[1..]).unwrap();
+        let files: Vec<&Path> = tiles.iter().map(|tile| tile.file.as_path()).collect();
+        let both = scores(&mut engine, &model, &files).unwrap();
+        let second = scores(&mut engine, &model, &files[1..]).unwrap();
         assert_eq!(both.len(), 2 * 2);
         assert_eq!(both[2..], second);
         assert!(part("test").unwrap_err().to_string().contains("test part"));

@@ -32,16 +32,17 @@ pub struct Model {
 
 /// A small network that looks at every tile first, so that the classifier need
 /// only look at those that it does not clear.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Screen {
-    /// ONNX file of the screen. A relative path starts at the station file's
-    /// folder.
+    /// ONNX file of the screen; without it the program uses the screen that it
+    /// was shipped with. A relative path starts at the station file's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
     /// Model card in TOML for an ONNX file that carries none. A relative path
     /// starts at the station file's folder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub sidecar: Option<PathBuf>,
 }

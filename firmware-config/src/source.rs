@@ -26,6 +26,10 @@ pub enum Source {
         /// How fast lines come.
         #[serde(default)]
         pace: Pace,
+        /// Whether all lines are drawn before the first is given, so that they come
+        /// at rates at which drawing does not keep up. They are kept in memory.
+        #[serde(default)]
+        drawn_beforehand: bool,
     },
     /// Lines that were recorded before.
     Replay {

@@ -161,7 +161,7 @@ impl Station {
         paths.extend(self.model.file.as_mut());
         paths.extend(self.model.sidecar.as_mut());
         if let Some(screen) = &mut self.screen {
-            paths.push(&mut screen.file);
+            paths.extend(screen.file.as_mut());
             paths.extend(screen.sidecar.as_mut());
         }
         paths.extend(self.engine.library.as_mut());

@@ -67,8 +67,18 @@ prop_compose! {
 fn source() -> impl Strategy<Value = Source> {
     let pace = || select(vec![Pace::LineRate, Pace::Unpaced]);
     prop_oneof![
-        (0..=i64::MAX as u64, 0.01..100_000.0f64, pace())
-            .prop_map(|(seed, metres, pace)| Source::Simulator { seed, metres, pace }),
+        (
+            0..=i64::MAX as u64,
+            0.01..100_000.0f64,
+            pace(),
+            any::<bool>()
+        )
+            .prop_map(|(seed, metres, pace, drawn_beforehand)| Source::Simulator {
+                seed,
+                metres,
+                pace,
+                drawn_beforehand,
+            }),
         (path(), pace()).prop_map(|(path, pace)| Source::Replay { path, pace }),
     ]
 }
@@ -96,7 +106,7 @@ prop_compose! {
     fn equipment()(
         flat_field in option::of(path()),
         model in option::of((path(), option::of(path()))),
-        screen in option::of((path(), option::of(path()))),
+        screen in option::of(option::of((path(), option::of(path())))),
         thresholds in btree_map("[a-z_ .\"ß]{1,12}", 0.0..=1.0f32, 0..5),
         engine in engine(),
         detection in (any::<bool>(), any::<u8>(), 0.0..=1.0f32),
@@ -112,7 +122,10 @@ prop_compose! {
         (
             flat_field.map(|file| FlatField { file }),
             model,
-            screen.map(|(file, sidecar)| Screen { file, sidecar }),
+            screen.map(|screen| match screen {
+                Some((file, sidecar)) => Screen { file: Some(file), sidecar },
+                None => Screen::default(),
+            }),
             thresholds,
             engine,
             MaterialDetection { enabled, minimum_level, minimum_share },
@@ -184,8 +197,9 @@ prop_compose! {
             station.camera.exposure_us = 10.0;
         }
         station.thresholds.remove("no_defect");
-        if let Source::Simulator { metres, .. } = &mut station.source {
-            *metres = metres.max(0.1);
+        if let Source::Simulator { metres, drawn_beforehand, .. } = &mut station.source {
+            let most = if *drawn_beforehand { 0.2 } else { f64::INFINITY };
+            *metres = metres.clamp(0.1, most);
         }
         let row_ms = station.row_duration().as_secs_f64() * 1000.0;
         station.deadlines.verdict_ms = (patience * row_ms).clamp(1.0, 3_600_000.0);

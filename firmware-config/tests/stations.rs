@@ -206,14 +206,14 @@ fn geometry_of_a_free_camera() {
     let demo = Station::ready("demo").unwrap();
     assert_eq!(demo.columns(), 8);
     assert!((demo.field_of_view_mm() - 1228.8).abs() < 1e-9);
-    assert_eq!(demo.lines_per_second_at(1.5), 6000.0);
-    assert!((demo.lines_per_metre(1.8) - 3333.333).abs() < 1e-3);
-    assert!((demo.metres_per_line(1.8) - 0.000_3).abs() < 1e-12);
-    assert!((demo.row_duration().as_secs_f64() - 512.0 / 6000.0).abs() < 1e-9);
-    assert!((demo.tiles_per_second() - 93.75).abs() < 1e-6);
-    assert!((demo.motion_blur_mm(2.0) - 0.04).abs() < 1e-12);
-    // 32 rows wait, 32 workers are assumed, and 8 rows are being recorded.
-    assert_eq!(demo.buffer_bytes(), (32 + 32 + 8) * 512 * 4096);
+    assert_eq!(demo.lines_per_second_at(15.0), 67_000.0);
+    assert!((demo.lines_per_metre(20.1) - 3333.333).abs() < 1e-3);
+    assert!((demo.metres_per_line(20.1) - 0.000_3).abs() < 1e-12);
+    assert!((demo.row_duration().as_secs_f64() - 512.0 / 67_000.0).abs() < 1e-9);
+    assert!((demo.tiles_per_second() - 1046.875).abs() < 1e-3);
+    assert!((demo.motion_blur_mm(20.0) - 0.2).abs() < 1e-12);
+    // 64 rows wait, 32 workers are assumed, and 8 rows are being recorded.
+    assert_eq!(demo.buffer_bytes(), (64 + 32 + 8) * 512 * 4096);
     assert_eq!(demo.lines_per_metre(0.0), f64::INFINITY);
 }
 
@@ -236,5 +236,5 @@ fn the_demonstration_is_whole_rows_of_tiles() {
         panic!("the demonstration draws its own steel");
     };
     let lines = metres * demo.lines_per_metre(demo.material.speed_m_per_s.nominal);
-    assert!((lines - 16_384.0).abs() < 1e-6, "{lines}");
+    assert!((lines - 65_536.0).abs() < 1e-6, "{lines}");
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod classify;
 mod config;
+mod demo;
 mod doctor;
 mod engine;
 mod flat_field;
@@ -71,7 +72,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Demo(inspect::DemoArguments),
+    Demo(demo::DemoArguments),
     Run(inspect::RunArguments),
     Replay(inspect::ReplayArguments),
     Classify(classify::Arguments),
@@ -168,9 +169,9 @@ pub fn execute(cli: Cli) -> miette::Result<ExitCode> {
     let json = cli.json;
     match cli
         .command
-        .unwrap_or_else(|| Command::Demo(inspect::DemoArguments::default()))
+        .unwrap_or_else(|| Command::Demo(demo::DemoArguments::default()))
     {
-        Command::Demo(arguments) => inspect::demo(&arguments, json),
+        Command::Demo(arguments) => demo::demo(&arguments, json),
         Command::Run(arguments) => inspect::run(&arguments, json),
         Command::Replay(arguments) => inspect::replay(&arguments, json),
         Command::Classify(arguments) => classify::classify(&arguments, json),

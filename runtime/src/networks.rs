@@ -1,7 +1,6 @@
 //! The networks of a station, with engines that have started.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use millsight_export::engine::{self, Engine, EngineError, EngineIdentity, EngineRequest};
 use millsight_export::model_file::{ModelFile, ModelFileError};
@@ -45,10 +44,10 @@ pub enum NetworksError {
     #[error("the screen cannot be used")]
     ScreenModel(#[source] ModelFileError),
     /// The screen's card.
-    #[error("the screen {} cannot be used", file.display())]
+    #[error("the screen {name} cannot be used")]
     ScreenCard {
-        /// The file.
-        file: PathBuf,
+        /// The file, or the name on its card.
+        name: String,
         /// What is wrong.
         #[source]
         reason: DecideError,
@@ -115,11 +114,13 @@ fn screens(
     workers: usize,
     notices: &mut Vec<String>,
 ) -> Result<(Vec<Network>, ModelIdentity), NetworksError> {
-    let model = ModelFile::load(&screen.file, screen.sidecar.as_deref())
-        .map_err(NetworksError::ScreenModel)?;
+    let model = station::load_screen(screen).map_err(NetworksError::ScreenModel)?;
     let decider = Decider::new(&model.card, &BTreeMap::new()).map_err(|reason| {
         NetworksError::ScreenCard {
-            file: screen.file.clone(),
+            name: match &screen.file {
+                Some(file) => file.display().to_string(),
+                None => model.card.name.clone(),
+            },
             reason,
         }
     })?;

@@ -17,6 +17,9 @@ use crate::source::{self, Source, SourceError};
 /// The model that is shipped inside the program.
 const SHIPPED_MODEL: &[u8] = include_bytes!("../../models/millsight-vit.onnx");
 
+/// The screen that is shipped inside the program.
+const SHIPPED_SCREEN: &[u8] = include_bytes!("../../models/millsight-screen.onnx");
+
 /// Opens the source that a station names.
 ///
 /// # Errors
@@ -101,6 +104,17 @@ pub fn load_model(
     match file {
         Some(path) => ModelFile::load(path, sidecar),
         None => ModelFile::from_bytes(SHIPPED_MODEL.to_vec(), "the shipped model"),
+    }
+}
+
+/// A station's screen, or the shipped one where it names no file.
+///
+/// # Errors
+/// When the file is missing or unusable.
+pub fn load_screen(screen: &config::Screen) -> Result<ModelFile, ModelFileError> {
+    match &screen.file {
+        Some(path) => ModelFile::load(path, screen.sidecar.as_deref()),
+        None => ModelFile::from_bytes(SHIPPED_SCREEN.to_vec(), "the shipped screen"),
     }
 }
 

@@ -134,7 +134,7 @@ fn stations_with_an_unknown_key_or_an_impossible_relation() {
         &["line.toml", "exposure_ms"],
     );
     station(&path, |text| {
-        text.replace("verdict_ms = 2000", "verdict_ms = 20")
+        text.replace("verdict_ms = 400", "verdict_ms = 4")
     });
     fails_with(
         &["config", "check", text(&path)],
@@ -157,7 +157,7 @@ fn a_provider_that_cannot_start_is_an_error_unless_fallback_is_allowed() {
     let with_engine = |fallback: bool| {
         move |text: String| {
             format!("{text}\n[engine]\nproviders = [\"cuda\", \"cpu\"]\nfallback = {fallback}\n")
-                .replace("metres = 4.9152", "metres = 0.2")
+                .replace("metres = 19.6608", "metres = 0.2")
         }
     };
     let record = folder.path().join("record");
@@ -217,7 +217,7 @@ fn two_runtimes_on_one_record_folder() {
     let path = folder.path().join("line.toml");
     station(&path, |text| {
         text.replace("pace = \"unpaced\"", "pace = \"line_rate\"")
-            .replace("metres = 4.9152", "metres = 100")
+            .replace("metres = 19.6608", "metres = 100")
     });
     let arguments = ["run", "--station", text(&path), "--out", text(&record)];
     let first = Running::start(&arguments);
@@ -238,6 +238,7 @@ fn a_disk_that_is_full_while_recording() {
     let path = folder.path().join("line.toml");
     station(&path, |text| {
         text.replace("keep_images = \"flagged\"", "keep_images = \"all\"")
+            .replace("metres = 19.6608", "metres = 4.9152")
     });
     let record = if mounted { mount.path() } else { folder.path() }.join("record");
     let mut command = std::process::Command::new("sh");

@@ -9,7 +9,7 @@ use support::run;
 fn a_burst_that_is_too_much_is_made_up_for() {
     // 12,000 lines a second are 188 tiles, more than one worker judges.
     let words = "--json bench burst --before 2 --burst 2 --after 2 --rate 12000 \
-                 --engine embedded --workers 1";
+                 --engine embedded --workers 1 --no-screen";
     let (code, said, message) = run(&words.split_whitespace().collect::<Vec<_>>());
     assert_eq!(code, 0, "{message}");
     let tiles = &said["tiles"];

@@ -102,7 +102,7 @@ fn a_bound_in_a_message_is_a_number_as_one_writes_it() {
     let out = text(folder.path());
     let (code, _, message) = run(&["demo", "--metres", "0.0001", "--out", out]);
     assert_eq!(code, 1);
-    assert!(message.contains("from 0.0003 to"), "{message}");
+    assert!(message.contains("from 0.01 to 100000"), "{message}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_station_that_cannot_be_used_is_described_for_programs() {
         .unwrap();
     let ready = String::from_utf8(ready.stdout).unwrap();
     let spoiled = ready
-        .replace("exposure_us = 20", "exposure_us = 2000")
+        .replace("exposure_us = 10", "exposure_us = 1000")
         .replace("queue_rows", "queue_row");
     fs::write(&path, &spoiled).unwrap();
     let (code, said, _) = run(&["--json", "config", "check", text(&path)]);
@@ -147,7 +147,7 @@ fn a_station_that_cannot_be_used_is_described_for_programs() {
 
     fs::write(
         &path,
-        ready.replace("exposure_us = 20 ", "exposure_us = 166 "),
+        ready.replace("exposure_us = 10 ", "exposure_us = 14 "),
     )
     .unwrap();
     let (code, said, _) = run(&["--json", "config", "check", text(&path)]);

@@ -14,7 +14,7 @@ use support::{
 /// A station that records every tile for a long time.
 fn endless(path: &Path) {
     station(path, "demo", |text| {
-        text.replace("metres = 4.9152", "metres = 500")
+        text.replace("metres = 19.6608", "metres = 500")
             .replace("keep_images = \"flagged\"", "keep_images = \"all\"")
     });
 }
@@ -119,7 +119,7 @@ fn files_have_the_permissions_of_ordinary_files() {
     let record = folder.path().join("record");
     let path = folder.path().join("line.toml");
     station(&path, "demo", |text| {
-        text.replace("metres = 4.9152", "metres = 0.2")
+        text.replace("metres = 19.6608", "metres = 0.2")
             .replace("keep_images = \"flagged\"", "keep_images = \"all\"")
     });
     let (code, _, message) = run(&["run", "--station", text(&path), "--out", text(&record)]);

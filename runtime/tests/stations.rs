@@ -36,7 +36,7 @@ fn run_station(path: &Path) -> (i32, Value, String) {
 
 /// A short demonstration with sections added to it.
 fn short_demo(path: &Path, sections: &str) {
-    let demo = ready("demo").replace("metres = 4.9152", "metres = 0.15");
+    let demo = ready("demo").replace("metres = 19.6608", "metres = 0.15");
     fs::write(path, format!("{demo}\n{sections}")).unwrap();
 }
 

@@ -5,7 +5,7 @@ docs/performance.md.
     cargo build --release -p millsight-runtime
     target/release/millsight engine install
     pip install -r tests/peers/inspection/requirements.txt
-    python3 tests/performance/measure.py --screen screen.onnx --python python3
+    python3 tests/performance/measure.py --python python3
     python3 tests/performance/measure.py --tables
 
 What a benchmark said goes, with its command, into `results.json` beside this file.
@@ -25,15 +25,14 @@ RESULTS = Path(__file__).parent / "results.json"
 
 def plan(given):
     """Name and arguments of each benchmark."""
-    screen = ["--screen", given.screen]
     python = ["--python", given.python]
     yield "ingest", ["ingest", *python]
-    yield "peer", ["peer", *python, *screen]
-    yield "engine", ["engine", given.screen, *given.models]
-    yield "line-rate", ["line-rate", *screen, "--engine", "onnxruntime", "--seconds", 600]
-    yield "line-rate embedded", ["line-rate", *screen, "--engine", "embedded"]
-    yield "line-rate without a screen", ["line-rate", "--engine", "onnxruntime"]
-    yield "burst", ["burst", *screen, "--engine", "onnxruntime"]
+    yield "peer", ["peer", *python]
+    yield "engine", ["engine", *given.models]
+    yield "line-rate", ["line-rate", "--engine", "onnxruntime", "--seconds", 600]
+    yield "line-rate embedded", ["line-rate", "--engine", "embedded"]
+    yield "line-rate without a screen", ["line-rate", "--no-screen", "--engine", "onnxruntime"]
+    yield "burst", ["burst", "--engine", "onnxruntime"]
 
 
 def machine():
@@ -135,14 +134,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", type=Path, default=Path("target/release/millsight"))
     parser.add_argument("--python", default=sys.executable, help="interpreter to compare with")
-    parser.add_argument("--screen", help="ONNX file of the screen")
-    parser.add_argument("--models", nargs="*", default=["models/millsight-vit.onnx"], help="more models for `engine`")
+    parser.add_argument("--models", nargs="*", default=[], help="models for `engine`, instead of the shipped ones")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--only", nargs="*", help="names of benchmarks")
     parser.add_argument("--tables", action="store_true", help="measure nothing")
     given = parser.parse_args()
-    if not given.tables and not given.screen:
-        parser.error("--screen is needed, or --tables")
     tables(json.loads(given.results.read_text()) if given.tables else measure(given))
 
 

@@ -13,11 +13,11 @@ use std::cell::RefCell;
 
 use crate::TrainError;
 use crate::data::table::Split;
+use crate::evaluate::judge::Judge;
 use crate::evaluate::{Source, evaluate, misclassified};
 use crate::machine::Machine;
 use crate::run::config::{Method, RunConfig};
 use crate::run::folder::RunFolder;
-use crate::trained::Trained;
 use crate::training::Event;
 use crate::training::checkpoint::Position;
 
@@ -82,7 +82,7 @@ fn describe(
     machine: Machine,
     observe: &mut impl FnMut(Event<'_>),
 ) -> Result<(), TrainError> {
-    let trained = Trained::load(&run.best())?;
+    let mut judge = Judge::open(&run.best(), machine)?;
     let source = Source {
         table: config.table.clone(),
         data_root: config.data_root.clone(),
@@ -90,7 +90,7 @@ fn describe(
     };
     let observe = RefCell::new(observe);
     let evaluation = evaluate(
-        &trained,
+        &mut judge,
         &source,
         machine,
         |tiles| (observe.borrow_mut())(Event::Best { tiles }),

@@ -1,5 +1,6 @@
 //! How good a classifier is.
 //!
+//! * [`judge`]: weights or a model file, that judge tiles.
 //! * [`predict`]: logits of many tiles.
 //! * [`knn`]: a classifier of features that needs no training.
 //! * [`metrics`]: confusion matrix and the figures that follow from it.
@@ -17,17 +18,19 @@ use millsight_export::operating::Judged;
 
 use crate::TrainError;
 use crate::data::table::{Split, Table, UNLABELLED};
-use crate::data::tiles::{TileForm, Tiles};
+use crate::data::tiles::Tiles;
 use crate::machine::Machine;
 use crate::model::classifier::Classifier;
 use crate::trained::Trained;
-use metrics::{Confusion, most_probable};
+use judge::Judge;
+use metrics::Confusion;
 use predict::Means;
 use report::Report;
 
 pub mod bootstrap;
 pub mod cascade;
 pub mod contact_sheet;
+pub mod judge;
 pub mod knn;
 pub use millsight_export::metrics;
 pub use millsight_export::operating::{bounds, calibration};
@@ -39,7 +42,7 @@ pub mod report;
 /// Tiles that are prepared at a time.
 const BATCH: usize = 64;
 
-/// What a network says of each tile of a part.
+/// What a judge says of each tile of a part.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
     /// Paths as in the table.
@@ -49,7 +52,7 @@ pub struct Evaluation {
     /// Label of each tile in the table; of a screen, which knows one class of
     /// defects, another than that of its class.
     pub kinds: Vec<String>,
-    /// Class with the largest logit.
+    /// Class with the largest logit, or what the thresholds of a model file say.
     pub predicted: Vec<usize>,
     /// `[tiles, classes]`, row-major.
     pub logits: Vec<f32>,
@@ -68,40 +71,39 @@ pub struct Source {
     pub split: Split,
 }
 
-/// Runs a trained network on the labelled tiles of one part of a table. `begin` is told the number
+/// Judges the labelled tiles of one part of a table. `begin` is told the number
 /// of tiles, `seen` after each batch how many it had.
 ///
 /// # Errors
-/// When the table or a tile cannot be read, or the device fails.
+/// When the table or a tile cannot be read, or device or engine fails.
 pub fn evaluate(
-    trained: &Trained,
+    judge: &mut Judge,
     source: &Source,
     machine: Machine,
     begin: impl FnOnce(usize),
     seen: impl FnMut(usize),
 ) -> Result<Evaluation, TrainError> {
-    let config = &trained.config;
     let mut table = Table::read(&source.table)?;
     table.rows.retain(|row| row.label != UNLABELLED);
     let kinds = table.part(source.split)?.into_iter().map(|row| row.label);
     let kinds = kinds.collect();
-    config.network.relabel(&mut table);
+    judge.relabel(&mut table);
     let tiles = Tiles::new(
         &table.part(source.split)?,
-        &config.classes,
+        judge.classes(),
         &source.data_root,
-        TileForm::of(&config.network, config.colour),
+        judge.form(),
         0,
         &source.table,
     )?;
     begin(tiles.len());
-    let logits = logits(trained, &tiles, machine, seen)?;
-    let classes = config.classes.len();
-    let predicted = most_probable(&logits, classes);
-    let confusion = Confusion::of(classes, &tiles.labels, &predicted);
-    let hashes = (trained.sha256.clone(), table.sha256);
+    let logits = judge.logits(&tiles, machine, seen)?;
+    let predicted = judge.verdicts(&logits)?;
+    let classes = judge.classes();
+    let confusion = Confusion::of(classes.len(), &tiles.labels, &predicted);
+    let hashes = (judge.sha256().to_owned(), table.sha256);
     Ok(Evaluation {
-        report: Report::new(source.split.name(), &config.classes, confusion, hashes),
+        report: Report::new(source.split.name(), classes, confusion, hashes),
         names: tiles.names,
         labels: tiles.labels,
         kinds,

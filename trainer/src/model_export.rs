@@ -16,7 +16,7 @@ use millsight_export::verify::{self, Reference};
 
 use crate::TrainError;
 use crate::data::order::spread;
-use crate::data::table::Table;
+use crate::data::table::{Table, UNLABELLED};
 use crate::data::tiles::{Colour, TileForm, Tiles};
 use crate::evaluate::operating_point::OperatingReport;
 use crate::evaluate::report::Report;
@@ -235,6 +235,7 @@ fn reference(
 ) -> Result<Reference, TrainError> {
     let config = &trained.config;
     let mut table = Table::read(&settings.source.table)?;
+    table.rows.retain(|row| row.label != UNLABELLED);
     config.network.relabel(&mut table);
     let rows = table.part(settings.source.split)?;
     let rows: Vec<_> = spread(rows.len(), settings.samples.max(1))

@@ -9,12 +9,12 @@ use std::path::Path;
 use millsight_export::weights::NamedArrays;
 use millsight_trainer::data::table::Split;
 use millsight_trainer::downstream::train;
+use millsight_trainer::evaluate::judge::Judge;
 use millsight_trainer::evaluate::{Source, evaluate};
 use millsight_trainer::run::config::{
     LabelFraction, Method, PinnedWeights, ProbeConfig, RunConfig,
 };
 use millsight_trainer::run::folder::RunFolder;
-use millsight_trainer::trained::Trained;
 use millsight_trainer::training::Event;
 use runs::{config, machine, recipe};
 
@@ -67,13 +67,13 @@ fn a_probe_learns_a_head_and_leaves_the_network_alone() {
             assert_eq!(same, !name.starts_with("head."), "{name}");
         }
         // The whole network says what the head said of the features.
-        let trained = Trained::load(&probed.best()).unwrap();
+        let mut judge = Judge::open(&probed.best(), machine(1)).unwrap();
         let source = Source {
             table: config.table.clone(),
             data_root: config.data_root.clone(),
             split: Split::Val,
         };
-        let whole = evaluate(&trained, &source, machine(1), |_| {}, |_| {}).unwrap();
+        let whole = evaluate(&mut judge, &source, machine(1), |_| {}, |_| {}).unwrap();
         let best = records
             .iter()
             .map(|record| record.figure("val_balanced_accuracy"))

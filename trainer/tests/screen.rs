@@ -9,7 +9,7 @@ use std::path::Path;
 use millsight_export::card::ElementType;
 use millsight_export::model_file::ModelFile;
 use millsight_export::weights::NamedArrays;
-use program::{complaint, json, text};
+use program::{complaint, json, program, text};
 use serde_json::Value;
 
 const SCREEN: &str = "--arch screen --image-size 32 --stem 4 --widths 8,16 --epochs 12 \
@@ -86,7 +86,55 @@ fn a_screen_tells_defects_from_none_and_stands_before_a_classifier() {
         "",
     );
     assert!(said.contains("is no screen"), "{said}");
+    the_files_of_the_line_say_the_same(&table, [&vit, &screen], &model, out.path());
     begins_with_another(&table, &screen, &vit, out.path());
+}
+
+/// Classifier and screen as model files, with the thresholds of their cards.
+fn the_files_of_the_line_say_the_same(
+    table: &Path,
+    [vit, screen]: [&Path; 2],
+    screen_file: &Path,
+    out: &Path,
+) {
+    let classifier = out.join("vit.onnx");
+    let export = ["export", "--run", text(vit), "--out", text(&classifier)];
+    json(&export, "--engine embedded");
+    let before = ["evaluate", "--run", text(vit), "--cascade", text(screen)];
+    // What the screen's card promises.
+    let run = json(&before, "--risk 0.5");
+    let files = ["evaluate", "--model", text(&classifier)];
+    let with_screen = ["--table", text(table), "--cascade", text(screen_file)];
+    let files = [&files[..], &with_screen].concat();
+    let line = json(&files, "--engine embedded");
+    assert_eq!(line["engine"]["name"], "embedded");
+    assert_eq!(line["confusion"], run["confusion"]);
+    for field in ["passed_on", "clean_passed_on"] {
+        assert_eq!(
+            line["cascade"][field]["count"],
+            run["cascade"][field]["count"]
+        );
+    }
+    assert_eq!(line["cascade"]["cost"], run["cascade"]["cost"]);
+    assert_eq!(
+        line["cascade"]["screen"]["thresholds"],
+        run["cascade"]["screen"]["thresholds"]
+    );
+    let chosen = json(&files, "--engine embedded --risk 0.5");
+    assert_eq!(chosen["cascade"]["passed_on"], run["cascade"]["passed_on"]);
+    // What the line does with a class that is flagged early.
+    json(&export, "--engine embedded --threshold cracks=0");
+    let eager = json(&files, "--engine embedded");
+    let recall = |report: &Value| {
+        let mut classes = report["classes"].as_array().unwrap().iter();
+        let cracks = classes.find(|class| class["name"] == "cracks");
+        cracks.unwrap()["recall"].as_f64().unwrap()
+    };
+    assert!(recall(&eager) >= recall(&line));
+    assert_ne!(eager["confusion"], line["confusion"]);
+    let said = program(&["evaluate", "--model", text(&classifier)], "");
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("--table"), "{said}");
 }
 
 /// A screen learns from a classifier too, and from tiles that nobody has labelled.
@@ -144,6 +192,18 @@ fn a_screen_learns_from_a_teacher() {
     );
     let resumed = json(&["train", "--resume", text(&screen)], "");
     assert_eq!(resumed["best"], trained["best"]);
+
+    // The classifier of the line teaches as its run does.
+    let (file, second) = (out.path().join("vit.onnx"), out.path().join("second"));
+    let export = ["export", "--run", text(&vit), "--out", text(&file)];
+    json(&export, "--engine embedded");
+    let train = ["train", text(&table), "--out", text(&second)];
+    let taught = [&train[..], &["--teacher", text(&file)]].concat();
+    let by_file = json(&taught, SCREEN);
+    assert!(
+        by_file["best"]["balanced_accuracy"].as_f64() > Some(0.8),
+        "{by_file}"
+    );
 }
 
 /// A screen for larger tiles begins with the weights of `screen`, and with no others.

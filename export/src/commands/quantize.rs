@@ -1,6 +1,6 @@
 //! `quantize`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, miette};
@@ -128,9 +128,10 @@ impl QuantizeArguments {
             Form::Dynamic => (ReferenceInput::U8(Vec::new()), 0),
         };
         let whole = quantized(&model, form, clipping, &calibration, count).into_diagnostic()?;
+        let files: Vec<&Path> = val.iter().map(|tile| tile.file.as_path()).collect();
         let scores = |model: &ModelFile| -> miette::Result<(Vec<f32>, String)> {
             let mut engine = self.start(model)?;
-            let scores = labelled::scores(engine.as_mut(), model, &val).into_diagnostic()?;
+            let scores = labelled::scores(engine.as_mut(), model, &files).into_diagnostic()?;
             let identity = engine.identity();
             let name = format!("{} {}", identity.name, identity.version);
             Ok((scores, name))

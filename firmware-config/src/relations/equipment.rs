@@ -1,7 +1,7 @@
 //! Relations between names, engine, model, memory and disk.
 
 use crate::camera::TILE_SIZE;
-use crate::figures::{ceil, figures};
+use crate::figures::{ceil, figures, floor};
 use crate::inference::{Engine, EngineChoice, Provider};
 use crate::relations::{Finding, LINE_RATE, error, warning};
 use crate::retention::KeepImages;
@@ -11,6 +11,9 @@ use crate::station::Station;
 /// Most bytes of tiles that may be in memory: 4 GiB.
 pub const MAXIMUM_QUEUE_BYTES: u64 = 4 << 30;
 
+/// Most memory that lines which are drawn beforehand may take, in bytes.
+const MAXIMUM_DRAWN_BYTES: u64 = 4 << 30;
+
 /// Shortest time, in seconds, in which filling the disk budget goes unremarked.
 const BRIEF_RECORDING_S: f64 = 3600.0;
 
@@ -18,6 +21,7 @@ const PIXELS: &str = "camera.pixels_per_line";
 const QUEUE: &str = "deadlines.queue_rows";
 const PROVIDERS: &str = "engine.providers";
 const METRES: &str = "source.metres";
+const DRAWN_BEFOREHAND: &str = "source.drawn_beforehand";
 
 /// The class that means "nothing wrong here"; a model's card must have it.
 const NO_DEFECT: &str = "no_defect";
@@ -54,13 +58,17 @@ pub(crate) fn names(station: &Station) -> Vec<Finding> {
     findings
 }
 
+/// Bytes as figures in GiB.
+fn gib(bytes: u64) -> String {
+    figures(bytes as f64 / (1u64 << 30) as f64)
+}
+
 /// The tiles that wait, are judged or are recorded fit into memory.
 pub(crate) fn queue_size(station: &Station) -> Vec<Finding> {
     let bytes = station.buffer_bytes();
     if bytes <= MAXIMUM_QUEUE_BYTES {
         return vec![];
     }
-    let gib = |bytes: u64| figures(bytes as f64 / (1u64 << 30) as f64);
     let row = station.camera.pixels_per_line as u64 * TILE_SIZE as u64;
     let rows = station.deadlines.queue_rows;
     let others = station.rows_beside_the_queue();
@@ -163,19 +171,33 @@ fn tensorrt(engine: &Engine) -> Option<Finding> {
 
 /// A sidecar comes with a model file.
 pub(crate) fn model_files(station: &Station) -> Vec<Finding> {
-    match (&station.model.file, &station.model.sidecar) {
-        (None, Some(sidecar)) => vec![error(
-            "model.sidecar",
+    let screen = station.screen.as_ref();
+    [
+        (
+            ["model.file", "model.sidecar"],
+            &station.model.file,
+            &station.model.sidecar,
+        ),
+        (
+            ["screen.file", "screen.sidecar"],
+            screen.map_or(&None, |screen| &screen.file),
+            screen.map_or(&None, |screen| &screen.sidecar),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|([file_key, key], file, sidecar)| {
+        let sidecar = sidecar.as_ref().filter(|_| file.is_none())?;
+        Some(error(
+            key,
             format!(
-                "`model.sidecar = {:?}` describes no file: `model.file` is missing",
+                "`{key} = {:?}` describes no file: `{file_key}` is missing",
                 sidecar.display().to_string()
             ),
-            "Add `model.file`, or remove `model.sidecar`: the shipped model has its own card."
-                .to_owned(),
-            vec![("model.sidecar", "describes no file".to_owned())],
-        )],
-        _ => vec![],
-    }
+            format!("Add `{file_key}`, or remove `{key}`: what is shipped has its own card."),
+            vec![(key, "describes no file".to_owned())],
+        ))
+    })
+    .collect()
 }
 
 /// The web server has an address.
@@ -195,7 +217,12 @@ pub(crate) fn web(station: &Station) -> Vec<Finding> {
 
 /// The simulator draws at the camera's line rate, and at least one line.
 pub(crate) fn simulator(station: &Station) -> Vec<Finding> {
-    let Source::Simulator { metres, .. } = station.source else {
+    let Source::Simulator {
+        metres,
+        drawn_beforehand,
+        ..
+    } = station.source
+    else {
         return vec![];
     };
     let mut findings = Vec::new();
@@ -233,6 +260,27 @@ pub(crate) fn simulator(station: &Station) -> Vec<Finding> {
                     LINE_RATE,
                     format!("{} m per line", figures(1.0 / lines_per_metre)),
                 ),
+            ],
+        ));
+    }
+    let bytes_per_metre = lines_per_metre * station.camera.pixels_per_line as f64;
+    let bytes = metres * bytes_per_metre;
+    if drawn_beforehand && bytes > MAXIMUM_DRAWN_BYTES as f64 {
+        findings.push(error(
+            METRES,
+            format!(
+                "`{METRES} = {metres}` are {} GiB of lines, more than the {} GiB that are drawn \
+                 beforehand",
+                figures(bytes / (1u64 << 30) as f64),
+                gib(MAXIMUM_DRAWN_BYTES)
+            ),
+            format!(
+                "Lower `{METRES}` to at most {}, or remove `{DRAWN_BEFOREHAND}`.",
+                floor(MAXIMUM_DRAWN_BYTES as f64 / bytes_per_metre)
+            ),
+            vec![
+                (METRES, format!("{metres} m")),
+                (DRAWN_BEFOREHAND, "kept in memory".to_owned()),
             ],
         ));
     }

@@ -106,7 +106,7 @@ fn relative_paths_start_at_the_folder_of_the_file() {
     assert_eq!(loaded.model.file, Some(folder.path().join("m.onnx")));
     assert_eq!(loaded.model.sidecar, Some(folder.path().join("m.toml")));
     let screen = loaded.screen.unwrap();
-    assert_eq!(screen.file, folder.path().join("s.onnx"));
+    assert_eq!(screen.file, Some(folder.path().join("s.onnx")));
     assert_eq!(screen.sidecar, Some(folder.path().join("s.toml")));
     assert_eq!(
         loaded.engine.library,

@@ -97,6 +97,32 @@ Error:
 }
 
 #[test]
+fn lines_that_are_drawn_beforehand_fit_into_memory() {
+    assert_error(
+        &[(
+            "kind = \"simulator\"",
+            "kind = \"simulator\"\nmetres = 1000\ndrawn_beforehand = true",
+        )],
+        r#"
+  × the station `station.toml` cannot be used: 1 problem
+
+Error:
+  × `source.metres = 1000` are 12.72 GiB of lines, more than the 4 GiB that are drawn beforehand
+    ╭─[station.toml:15:1]
+ 14 │ kind = "simulator"
+ 15 │ metres = 1000
+    · ──────┬──────
+    ·       ╰── 1000 m
+ 16 │ drawn_beforehand = true
+    · ───────────┬───────────
+    ·            ╰── kept in memory
+    ╰────
+  help: Lower `source.metres` to at most 314.5, or remove `source.drawn_beforehand`.
+"#,
+    );
+}
+
+#[test]
 fn lines_lie_no_closer_than_optics_resolve() {
     assert_error(
         &[(

@@ -351,6 +351,33 @@ Error:
 }
 
 #[test]
+fn a_sidecar_needs_a_screen() {
+    assert_error(
+        &[(
+            "[source]",
+            r#"[screen]
+sidecar = "screen.toml"
+
+[source]"#,
+        )],
+        r#"
+  × the station `station.toml` cannot be used: 1 problem
+
+Error:
+  × `screen.sidecar = "screen.toml"` describes no file: `screen.file` is missing
+    ╭─[station.toml:14:1]
+ 13 │ [screen]
+ 14 │ sidecar = "screen.toml"
+    · ───────────┬───────────
+    ·            ╰── describes no file
+ 15 │
+    ╰────
+  help: Add `screen.file`, or remove `screen.sidecar`: what is shipped has its own card.
+"#,
+    );
+}
+
+#[test]
 fn a_sidecar_needs_a_model() {
     assert_error(
         &[(
@@ -372,7 +399,7 @@ Error:
     ·            ╰── describes no file
  15 │
     ╰────
-  help: Add `model.file`, or remove `model.sidecar`: the shipped model has its own card.
+  help: Add `model.file`, or remove `model.sidecar`: what is shipped has its own card.
 "#,
     );
 }

@@ -1,4 +1,4 @@
-//! `demo`, `run` and `replay`: lines go in, recorded verdicts come out.
+//! `run` and `replay`: lines go in, recorded verdicts come out.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -22,35 +22,9 @@ use crate::position::Geometry;
 use crate::record::{Recorder, RunDescription};
 use crate::source::Source;
 use crate::source::recording::Header;
-use crate::source::simulated::TruthJudge;
+use crate::source::simulated::{self, TruthJudge};
 use crate::station;
 use crate::web::Server;
-
-/// Inspect simulated steel with the shipped model (the default).
-///
-/// Draws some metres of hot strip, judges every tile and prints a summary:
-/// lines, tiles by state, what was flagged, and how that compares with what was
-/// truly drawn. It needs no camera, no files and no GPU. The images of flagged
-/// tiles lie in the record folder that the summary names.
-#[derive(Debug, Default, Args)]
-#[command(after_help = "\
-Examples:
-  millsight                                the same as `millsight demo`
-  millsight demo --metres 20 --seed 7      more steel, and other
-  millsight demo --out runs/look --json    the summary as one line of JSON")]
-pub struct DemoArguments {
-    /// Metres of simulated strip to inspect.
-    #[arg(long, value_name = "METRES")]
-    metres: Option<f64>,
-
-    /// Seed of the simulated strip: the same seed, the same steel.
-    #[arg(long)]
-    seed: Option<u64>,
-
-    /// Folder for the record; without it a new one in your data folder.
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-}
 
 /// Run a station until its source ends or Ctrl-C.
 ///
@@ -120,28 +94,6 @@ pub struct ReplayArguments {
     engine: EngineArguments,
 }
 
-/// Runs the demo station.
-pub fn demo(arguments: &DemoArguments, json: bool) -> miette::Result<ExitCode> {
-    let mut station = Station::ready("demo")?;
-    if let Config::Simulator { seed, metres, .. } = &mut station.source {
-        *seed = arguments.seed.unwrap_or(*seed);
-        *metres = arguments.metres.unwrap_or(*metres);
-    }
-    let folder = arguments.out.clone().unwrap_or_else(|| {
-        let moment = jiff::Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ");
-        station::data_folder("demo").join(moment.to_string())
-    });
-    let request = station::engine_request(&station.engine);
-    let task = Task {
-        station: &station,
-        request,
-        folder: Some(&folder),
-        notices: Vec::new(),
-        camera_is_known: true,
-    };
-    inspect(task, json)
-}
-
 /// Runs a station.
 pub fn run(arguments: &RunArguments, json: bool) -> miette::Result<ExitCode> {
     let (station, notices) = load_station(&arguments.station)?;
@@ -204,19 +156,20 @@ pub fn load_station(path: &Path) -> miette::Result<(Station, Vec<String>)> {
 }
 
 /// What is to be inspected, and how.
-struct Task<'a> {
-    station: &'a Station,
-    request: EngineRequest,
+pub(super) struct Task<'a> {
+    pub station: &'a Station,
+    pub request: EngineRequest,
     /// Folder of the record; `None`: verdicts are only counted.
-    folder: Option<&'a Path>,
+    pub folder: Option<&'a Path>,
     /// What the summary says before the run has begun.
-    notices: Vec<String>,
+    pub notices: Vec<String>,
     /// Whether the station describes the camera that took the lines; the
     /// template that stands in for a station does not.
-    camera_is_known: bool,
+    pub camera_is_known: bool,
 }
 
-fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
+/// Inspects, records and prints the summary.
+pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     let Task {
         station,
         request,
@@ -225,7 +178,11 @@ fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
         camera_is_known,
     } = task;
     cores::check(&station.cores).into_diagnostic()?;
-    let source = station::open_source(station).into_diagnostic()?;
+    let source = match simulated::is_drawn_beforehand(station) {
+        true => progress::waiting("drawing the steel", json, || station::open_source(station)),
+        false => station::open_source(station),
+    }
+    .into_diagnostic()?;
     let width = source.pixels_per_line();
     check_width(station, source.as_ref())?;
     let camera_width = station.camera.pixels_per_line;

@@ -87,11 +87,7 @@ fn describe(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         "latency   {:>9.1} ms median, {:.1} p95, {:.1} p99, {:.1} max",
         latency_ms.p50, latency_ms.p95, latency_ms.p99, latency_ms.max
     )?;
-    writeln!(
-        out,
-        "engine    {} {} on {} ({})",
-        engine.name, engine.version, engine.provider, engine.precision
-    )?;
+    writeln!(out, "engine    {engine}")?;
     writeln!(
         out,
         "model     {} ({}…)",

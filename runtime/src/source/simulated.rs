@@ -40,7 +40,13 @@ pub struct SimulatedSource {
     strip: Strip,
     /// Whether an encoder triggers the lines.
     has_encoder: bool,
-    block: Vec<u8>,
+    /// Lines that are drawn and not all given yet; all of them where they are drawn
+    /// beforehand.
+    drawn: Vec<u8>,
+    /// The first of them.
+    drawn_from: u64,
+    /// The next line to be given.
+    next: u64,
 }
 
 impl SimulatedSource {
@@ -49,12 +55,42 @@ impl SimulatedSource {
     /// # Errors
     /// When the settings are outside what the simulator draws.
     pub fn new(station: &Station) -> Result<Self, SourceError> {
+        let mut strip = strip(station)?;
+        let block = BLOCK_LINES * station.camera.pixels_per_line;
+        let mut drawn = Vec::with_capacity(block);
+        if is_drawn_beforehand(station) {
+            while draw(&mut strip, &mut drawn, block) > 0 {}
+        }
         Ok(Self {
-            strip: strip(station)?,
+            strip,
             has_encoder: matches!(station.camera.trigger, Trigger::Encoder { .. }),
-            block: vec![0; BLOCK_LINES * station.camera.pixels_per_line],
+            drawn,
+            drawn_from: 0,
+            next: 0,
         })
     }
+}
+
+/// Whether a station's steel is drawn before its first line is given.
+pub fn is_drawn_beforehand(station: &Station) -> bool {
+    matches!(
+        station.source,
+        Config::Simulator {
+            drawn_beforehand: true,
+            ..
+        }
+    )
+}
+
+/// Appends the next lines, at most as many as fit into `block` bytes, and tells how
+/// many there are.
+fn draw(strip: &mut Strip, drawn: &mut Vec<u8>, block: usize) -> usize {
+    let (first_line, before) = (strip.position(), drawn.len());
+    drawn.resize(before + block, 0);
+    let lines = strip.next_lines(&mut drawn[before..]);
+    drawn.truncate(before + lines * strip.settings().pixels_per_line);
+    strip.forget_before(first_line);
+    lines
 }
 
 fn strip(station: &Station) -> Result<Strip, SourceError> {
@@ -77,16 +113,25 @@ impl Source for SimulatedSource {
     }
 
     fn next_event(&mut self) -> Result<Event<'_>, SourceError> {
-        let first_line = self.strip.position();
-        let lines = self.strip.next_lines(&mut self.block);
+        let first_line = self.next;
+        let width = self.pixels_per_line();
+        if first_line == self.strip.position() {
+            self.drawn.clear();
+            self.drawn_from = first_line;
+            draw(&mut self.strip, &mut self.drawn, BLOCK_LINES * width);
+        }
+        let given = (first_line - self.drawn_from) as usize * width;
+        let left = &self.drawn[given..];
+        let pixels = &left[..left.len().min(BLOCK_LINES * width)];
+        let lines = pixels.len() / width;
         if lines == 0 {
             return Ok(Event::End);
         }
-        self.strip.forget_before(first_line);
+        self.next += lines as u64;
         let line_rate = self.strip.settings().line_rate_hz;
         Ok(Event::Lines(LineBlock {
             first_line,
-            pixels: &self.block[..lines * self.pixels_per_line()],
+            pixels,
             timestamp: Duration::from_secs_f64((first_line + lines as u64) as f64 / line_rate),
             // An encoder that triggers the camera counts one for each line.
             encoder: self.has_encoder.then(|| EncoderSpan {
@@ -230,6 +275,31 @@ queue_rows = 2
             Event::Lines(block) => assert_eq!(block.encoder, None),
             event => panic!("{event:?}"),
         }
+    }
+
+    #[test]
+    fn lines_that_are_drawn_beforehand_are_the_same() {
+        let lines = |drawn_first: bool| {
+            let mut station = station(0.6, true);
+            let Config::Simulator {
+                drawn_beforehand, ..
+            } = &mut station.source
+            else {
+                panic!("{:?}", station.source);
+            };
+            *drawn_beforehand = drawn_first;
+            let mut source = SimulatedSource::new(&station).unwrap();
+            assert_eq!(source.drawn.is_empty(), !drawn_first);
+            let mut lines = Vec::new();
+            while let Event::Lines(block) = source.next_event().unwrap() {
+                assert_eq!(block.first_line as usize * 512, lines.len());
+                lines.extend_from_slice(block.pixels);
+            }
+            lines
+        };
+        let beforehand = lines(true);
+        assert_eq!(beforehand.len(), 600 * 512);
+        assert!(beforehand == lines(false));
     }
 
     #[test]

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
+use millsight_export::engine::{EngineChoice, EngineRequest};
 use millsight_export::output;
 use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::evaluate::cascade::{CascadeReport, Cost};
+use millsight_trainer::evaluate::judge::{Judge, is_model_file};
 use millsight_trainer::evaluate::operating_point::{self, OperatingReport};
 use millsight_trainer::evaluate::{Evaluation, Source, evaluate, misclassified};
-use millsight_trainer::model::network::Network;
-use millsight_trainer::model_export;
 use millsight_trainer::run::config::Method;
 use millsight_trainer::run::folder::RunFolder;
 use millsight_trainer::trained::Trained;
@@ -18,7 +18,7 @@ use millsight_trainer::trained::Trained;
 use super::machine::MachineArgs;
 use super::progress;
 
-/// Say how good a trained network is.
+/// Say how good a trained network or a model file is.
 ///
 /// Prints accuracy, balanced accuracy (mean recall), macro F1, precision,
 /// recall and F1 of each class, and the confusion matrix, all as scikit-learn
@@ -43,10 +43,11 @@ Examples:
   millsight-train evaluate --run runs/first --split val --predictions val.csv
   millsight-train evaluate --run runs/first --operating-point 0.01
   millsight-train evaluate --run runs/first --misclassified look/
-  millsight-train evaluate --weights best.safetensors --table other/split.csv")]
+  millsight-train evaluate --weights best.safetensors --table other/split.csv
+  millsight-train evaluate --model model.onnx --cascade screen.onnx --table other/split.csv")]
 pub struct EvaluateArgs {
     #[command(flatten)]
-    network: NetworkFile,
+    evaluated: EvaluatedFile,
     /// The part of the table.
     #[arg(long, default_value = "test")]
     split: Split,
@@ -68,20 +69,44 @@ pub struct EvaluateArgs {
     /// 0 and below 1.
     #[arg(long, value_name = "MISS_RATE", value_parser = miss_rate)]
     operating_point: Option<f64>,
-    /// Also put a screen before the network: the run of `train --arch screen`.
-    /// Its threshold is chosen by the validation part, and what the two come to
-    /// stands beside the network alone.
-    #[arg(long, value_name = "RUN")]
+    /// Also put a screen before the network: the run of `train --arch screen`, or
+    /// its model file (.onnx). What the two come to stands beside the network alone.
+    #[arg(long, value_name = "RUN|FILE")]
     cascade: Option<PathBuf>,
-    /// Share of the defects that the screen may clear, above 0 and below 1.
-    #[arg(long, value_name = "RISK", value_parser = miss_rate, default_value_t = 0.001,
-          requires = "cascade")]
-    risk: f64,
+    /// Share of the defects that the screen may clear, above 0 and below 1. Its
+    /// threshold is chosen for it by the validation part [default: the threshold of
+    /// the screen's card, or else a share of 0.001].
+    #[arg(long, value_name = "RISK", value_parser = miss_rate, requires = "cascade")]
+    risk: Option<f64>,
+    /// Engine for model files.
+    #[arg(long, default_value = "auto")]
+    engine: EngineChoice,
+    /// ONNX Runtime's library [default: searched for].
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
     /// Print one line of JSON instead of a table.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     machine: MachineArgs,
+}
+
+/// Share of the defects that a screen may clear, where none is asked for.
+const DEFAULT_RISK: f64 = 0.001;
+
+/// What is evaluated.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+struct EvaluatedFile {
+    /// Folder of a run; its best weights are taken.
+    #[arg(long)]
+    run: Option<PathBuf>,
+    /// The best.safetensors of a run, or a copy of it.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// A model file, with the thresholds of its card, as the line runs it.
+    #[arg(long, value_name = "ONNX", requires = "table")]
+    model: Option<PathBuf>,
 }
 
 /// Which trained network.
@@ -143,39 +168,58 @@ fn classifies(method: &Method, path: &Path) -> Result<()> {
     }
 }
 
+impl EvaluatedFile {
+    /// What is evaluated, and the run where one was named.
+    fn open(self, args: &EvaluateArgs) -> Result<(Judge, Option<RunFolder>)> {
+        if let Some(model) = self.model {
+            return Ok((args.model_file(&model)?, None));
+        }
+        let file = NetworkFile {
+            run: self.run,
+            weights: self.weights,
+        };
+        let (trained, run) = file.load()?;
+        Ok((Judge::Trained(Box::new(trained)), run))
+    }
+}
+
 impl EvaluateArgs {
     pub fn run(&self) -> Result<()> {
-        let (trained, run) = self.network.load()?;
+        let (mut judge, run) = self.evaluated.clone().open(self)?;
         // Figures on another table are not the run's own.
         let run = run.filter(|_| self.table.is_none());
-        let classes = &trained.config.classes;
-        self.check(&trained)?;
-        let evaluation = self.part(&trained, self.split)?;
+        let tiles = self.tiles(&judge)?;
+        let classes = judge.classes().to_vec();
+        self.check(&judge, &tiles)?;
+        let evaluation = self.part(&mut judge, &tiles, self.split)?;
         if let Some(path) = &self.predictions {
             evaluation
-                .write_predictions(path, classes)
+                .write_predictions(path, &classes)
                 .into_diagnostic()?;
         }
         if let Some(folder) = &self.misclassified {
             std::fs::create_dir_all(folder)
                 .into_diagnostic()
                 .wrap_err_with(|| format!("cannot make the folder {}", folder.display()))?;
-            let root = source(&trained, &self.table, &self.data_root, self.split).data_root;
-            misclassified::write(folder, &evaluation, classes, &root).into_diagnostic()?;
+            let root = &tiles.data_root;
+            misclassified::write(folder, &evaluation, &classes, root).into_diagnostic()?;
         }
         if let Some(run) = &run {
             let path = run.evaluation(self.split.name());
             evaluation.report.save(&path).into_diagnostic()?;
         }
-        let operating = self.operating(&trained, &evaluation)?;
+        let operating = self.operating(&mut judge, &tiles, &evaluation)?;
         if let (Some(run), Some(operating)) = (&run, &operating) {
             operating.save(&run.operating_point()).into_diagnostic()?;
         }
-        let cascade = self.cascade(&trained, &evaluation)?;
+        let cascade = self.cascade(&judge, &tiles, &evaluation)?;
         if self.json {
             let mut json = serde_json::to_value(&evaluation.report).into_diagnostic()?;
             if let Some(cascade) = &cascade {
                 json["cascade"] = serde_json::to_value(cascade).into_diagnostic()?;
+            }
+            if let Judge::Model(running) = &judge {
+                json["engine"] = serde_json::to_value(running.engine()).into_diagnostic()?;
             }
             if let Some(operating) = &operating {
                 json["operating"] = serde_json::to_value(operating).into_diagnostic()?;
@@ -184,6 +228,13 @@ impl EvaluateArgs {
             return Ok(());
         }
         let mut table = evaluation.report.table();
+        if let Judge::Model(running) = &judge {
+            table = format!(
+                "{} on {}\n{table}",
+                running.model.card.name,
+                running.engine()
+            );
+        }
         if let Some(operating) = &operating {
             table = format!("{table}\n{}", operating.table());
         }
@@ -194,77 +245,123 @@ impl EvaluateArgs {
         Ok(())
     }
 
+    /// A model file on the engine that is asked for.
+    fn model_file(&self, path: &Path) -> Result<Judge> {
+        let request = EngineRequest {
+            choice: self.engine,
+            library: self.library.clone(),
+            ..EngineRequest::default()
+        };
+        let judge = Judge::model(path, &request, self.machine.machine()).into_diagnostic()?;
+        if let Judge::Model(running) = &judge {
+            for notice in &running.notices {
+                eprintln!("note: {notice}");
+            }
+        }
+        Ok(judge)
+    }
+
+    /// The tiles of the table that is given, or of the run.
+    fn tiles(&self, judge: &Judge) -> Result<Source> {
+        match (judge, &self.table) {
+            (Judge::Trained(trained), _) => {
+                Ok(source(trained, &self.table, &self.data_root, self.split))
+            }
+            (Judge::Model(_), Some(table)) => Ok(Source {
+                data_root: super::data_root(&self.data_root, table),
+                table: table.clone(),
+                split: self.split,
+            }),
+            // clap does not let this through.
+            (Judge::Model(_), None) => miette::bail!("--model needs --table"),
+        }
+    }
+
     /// Refuses what would fail, or be false, after all tiles were looked at.
-    fn check(&self, trained: &Trained) -> Result<()> {
-        let config = &trained.config;
-        let table = source(trained, &self.table, &self.data_root, self.split).table;
-        let table = Table::read(&table).into_diagnostic()?;
-        if self.table.is_none() && table.sha256 != config.table_sha256 {
+    fn check(&self, judge: &Judge, tiles: &Source) -> Result<()> {
+        let table = Table::read(&tiles.table).into_diagnostic()?;
+        if let (Judge::Trained(trained), None) = (judge, &self.table)
+            && table.sha256 != trained.config.table_sha256
+        {
             miette::bail!(
                 "{} is not the table with which the run began (SHA-256 {} instead of {}): tiles \
                  that it has learnt may be in another part now. Restore it, or give the new one \
                  with --table; its figures are then not kept as the run's",
                 table.path.display(),
                 table.sha256,
-                config.table_sha256
+                trained.config.table_sha256
             );
         }
         table.part(self.split).into_diagnostic()?;
         if self.operating_point.is_some() {
-            operating_point::check(&config.classes).into_diagnostic()?;
+            operating_point::check(judge.classes()).into_diagnostic()?;
             table.part(Split::Val).into_diagnostic()?;
         }
         Ok(())
     }
 
-    /// The screen of `--cascade` before the network, on the tiles of
+    /// The screen of `--cascade` before what is evaluated, on the tiles of
     /// `evaluation`.
-    fn cascade(&self, trained: &Trained, evaluation: &Evaluation) -> Result<Option<CascadeReport>> {
-        let Some(run) = &self.cascade else {
+    fn cascade(
+        &self,
+        judge: &Judge,
+        tiles: &Source,
+        evaluation: &Evaluation,
+    ) -> Result<Option<CascadeReport>> {
+        let Some(path) = &self.cascade else {
             return Ok(None);
         };
-        let file = NetworkFile {
-            run: Some(run.clone()),
-            weights: None,
+        let mut screen = match is_model_file(path) {
+            true => self.model_file(path)?,
+            false => {
+                let file = NetworkFile {
+                    run: Some(path.clone()),
+                    weights: None,
+                };
+                Judge::Trained(Box::new(file.load()?.0))
+            }
         };
-        let (screen, _) = file.load()?;
-        let Network::Screen(_) = &screen.config.network else {
+        if !screen.is_screen() {
             miette::bail!(
-                "{} is no screen; --cascade takes a run of `train --arch screen`",
-                run.display()
+                "{} is no screen; --cascade takes a run of `train --arch screen`, or its model \
+                 file",
+                path.display()
             );
+        }
+        let promised = match (&screen, self.risk) {
+            (Judge::Model(running), None) => OperatingReport::of_card(&running.model),
+            _ => None,
         };
-        // Both look at the tiles of the network's table.
-        let part = |split| {
-            let source = source(trained, &self.table, &self.data_root, split);
-            self.shown(&screen, source)
+        let screen_classes = screen.classes().to_vec();
+        let point = match promised {
+            Some(point) => point,
+            None => {
+                let val = self.part(&mut screen, tiles, Split::Val)?;
+                let risk = self.risk.unwrap_or(DEFAULT_RISK);
+                OperatingReport::choose(&val, &screen_classes, risk).into_diagnostic()?
+            }
         };
-        let (classes, screen_classes) = (&trained.config.classes, &screen.config.classes);
-        let point = OperatingReport::choose(&part(Split::Val)?, screen_classes, self.risk);
-        let point = point.into_diagnostic()?;
-        let screened = part(self.split)?;
+        let screened = self.part(&mut screen, tiles, self.split)?;
         let cost = Cost {
-            screen: model_export::multiply_adds(&screen).into_diagnostic()?,
-            classifier: model_export::multiply_adds(trained).into_diagnostic()?,
+            screen: screen.multiply_adds().into_diagnostic()?,
+            classifier: judge.multiply_adds().into_diagnostic()?,
         };
-        CascadeReport::of(evaluation, classes, &screened, screen_classes, point, cost)
+        let classes = judge.classes();
+        CascadeReport::of(evaluation, classes, &screened, &screen_classes, point, cost)
             .into_diagnostic()
             .map(Some)
     }
 
-    fn part(&self, trained: &Trained, split: Split) -> Result<Evaluation> {
-        self.shown(
-            trained,
-            source(trained, &self.table, &self.data_root, split),
-        )
-    }
-
-    /// Evaluates with a bar.
-    fn shown(&self, trained: &Trained, source: Source) -> Result<Evaluation> {
+    /// Judges one part of the tiles, with a bar.
+    fn part(&self, judge: &mut Judge, tiles: &Source, split: Split) -> Result<Evaluation> {
+        let source = Source {
+            split,
+            ..tiles.clone()
+        };
         let mut bar = indicatif::ProgressBar::hidden();
         let shown = std::cell::RefCell::new(&mut bar);
         let evaluation = evaluate(
-            trained,
+            judge,
             &source,
             self.machine.machine(),
             |tiles| **shown.borrow_mut() = progress::bar("evaluating", tiles),
@@ -276,24 +373,28 @@ impl EvaluateArgs {
 
     /// Thresholds for the miss rate that was asked for, if one was; `known` is
     /// an evaluation that there is already.
-    fn operating(&self, trained: &Trained, known: &Evaluation) -> Result<Option<OperatingReport>> {
+    fn operating(
+        &self,
+        judge: &mut Judge,
+        tiles: &Source,
+        known: &Evaluation,
+    ) -> Result<Option<OperatingReport>> {
         let Some(miss_rate) = self.operating_point else {
             return Ok(None);
         };
-        let classes = &trained.config.classes;
-        let part = |split: Split| {
+        let classes = judge.classes().to_vec();
+        let mut part = |split: Split| {
             if split == self.split {
                 Ok(known.clone())
             } else {
-                self.part(trained, split)
+                self.part(judge, tiles, split)
             }
         };
         let val = part(Split::Val)?;
-        let mut report = OperatingReport::choose(&val, classes, miss_rate).into_diagnostic()?;
-        let table = source(trained, &self.table, &self.data_root, Split::Test).table;
-        let table = Table::read(&table).into_diagnostic()?;
+        let mut report = OperatingReport::choose(&val, &classes, miss_rate).into_diagnostic()?;
+        let table = Table::read(&tiles.table).into_diagnostic()?;
         if table.rows.iter().any(|row| row.split == Some(Split::Test)) {
-            report.look_at(&part(Split::Test)?, classes);
+            report.look_at(&part(Split::Test)?, &classes);
         }
         Ok(Some(report))
     }

@@ -116,8 +116,8 @@ pub struct RecipeArgs {
     /// validation part.
     #[arg(long, value_name = "EPOCHS")]
     early_stopping: Option<usize>,
-    /// A screen also learns from what this classifier says of the tiles: the
-    /// best.safetensors of its run. Training tiles with the label `unlabelled` are
+    /// A screen also learns from what this classifier says of the tiles: a model
+    /// file (.onnx), or the best.safetensors of a run. Training tiles with the label `unlabelled` are
     /// learnt from the teacher alone.
     #[arg(long, value_name = "FILE")]
     teacher: Option<PathBuf>,

@@ -13,7 +13,9 @@
 
 use std::path::{Path, PathBuf};
 
+use millsight_export::card::NO_DEFECT;
 use millsight_export::durable::replace_file;
+use millsight_export::labelled::DEFECT;
 pub use millsight_export::labelled::UNLABELLED;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -107,6 +109,14 @@ pub struct Table {
 }
 
 impl Table {
+    /// Gives every defect the one label that a screen knows.
+    pub fn unite_defects(&mut self) {
+        let other = |label: &str| label != NO_DEFECT && label != UNLABELLED;
+        for row in self.rows.iter_mut().filter(|row| other(&row.label)) {
+            row.label = DEFECT.to_owned();
+        }
+    }
+
     /// Reads a table.
     ///
     /// # Errors
@@ -247,7 +257,7 @@ const COLUMNS: [&str; 7] = [
 
 /// The classes of the rolling mill in their customary order.
 const KNOWN_CLASSES: [&str; 5] = [
-    millsight_export::card::NO_DEFECT,
+    NO_DEFECT,
     "cracks",
     "scrap_mark",
     "overfill",

@@ -16,11 +16,10 @@ use millsight_export::card::NO_DEFECT;
 
 use crate::TrainError;
 use crate::data::table::{Row, Split, Table, UNLABELLED};
-use crate::data::tiles::{TileForm, Tiles};
-use crate::evaluate;
+use crate::data::tiles::Tiles;
+use crate::evaluate::judge::Judge;
 use crate::machine::Machine;
 use crate::run::config::{Distillation, PinnedWeights, RunConfig, below_one, positive};
-use crate::trained::Trained;
 use crate::training::Event;
 
 /// What the teacher says of the training tiles.
@@ -41,21 +40,21 @@ impl Teacher {
         machine: Machine,
         observe: &mut impl FnMut(Event<'_>),
     ) -> Result<Self, TrainError> {
-        let teacher = Trained::load(distillation.teacher.unchanged()?)?;
-        let clean = clean_class(&teacher)?;
+        let mut teacher = Judge::open(distillation.teacher.unchanged()?, machine)?;
+        let classes = teacher.classes().to_vec();
+        let clean = clean_class(&classes)?;
         let mut rows = Table::read(&config.table)?.part(Split::Train)?;
-        let classes = &teacher.config.classes;
         let unlabelled = rows.iter().filter(|row| row.label == UNLABELLED);
         let unlabelled = unlabelled.map(|row| row.path.clone()).collect();
         // Whatever their labels, and whether or not the teacher knows them.
         for row in &mut rows {
             row.label.clone_from(&classes[clean]);
         }
-        let form = TileForm::of(&teacher.config.network, teacher.config.colour);
-        let tiles = Tiles::new(&rows, classes, &config.data_root, form, 0, &config.table)?;
+        let (form, root) = (teacher.form(), &config.data_root);
+        let tiles = Tiles::new(&rows, &classes, root, form, 0, &config.table)?;
         let (mut done, of) = (0, tiles.len());
         observe(Event::Teacher { done, of });
-        let logits = evaluate::logits(&teacher, &tiles, machine, |seen| {
+        let logits = teacher.logits(&tiles, machine, |seen| {
             done += seen;
             observe(Event::Teacher { done, of });
         })?;
@@ -80,11 +79,10 @@ impl Teacher {
 }
 
 /// Refuses a teacher that does not know what is clean.
-fn clean_class(teacher: &Trained) -> Result<usize, TrainError> {
-    let classes = &teacher.config.classes;
+fn clean_class(classes: &[String]) -> Result<usize, TrainError> {
     let clean = classes.iter().position(|class| class == NO_DEFECT);
     clean.ok_or_else(|| TrainError::NoCleanClass {
-        classes: classes.clone(),
+        classes: classes.to_vec(),
     })
 }
 
@@ -92,10 +90,10 @@ impl Distillation {
     /// Learning from the classifier in a file.
     ///
     /// # Errors
-    /// When the file cannot be read, was not written by a run, or its classifier does
-    /// not know what is clean.
+    /// When the file cannot be read, is neither a run's weights nor a model file, or
+    /// its classifier does not know what is clean.
     pub fn from_teacher(path: &Path, share: f64, temperature: f64) -> Result<Self, TrainError> {
-        clean_class(&Trained::load(path)?)?;
+        clean_class(Judge::open(path, Machine::cpu())?.classes())?;
         Ok(Self {
             teacher: PinnedWeights::of(path)?,
             share,

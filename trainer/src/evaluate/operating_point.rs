@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use millsight_export::card::{Calibration, NO_DEFECT, OperatingPoint};
+use millsight_export::card::{Calibration, ModelCard, NO_DEFECT, OperatingPoint};
 use millsight_export::durable::replace_file;
+use millsight_export::model_file::ModelFile;
 use millsight_export::operating::{self, Chosen};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,24 @@ impl OperatingReport {
             operating_point: point,
             weights_sha256: evaluation.report.weights_sha256.clone(),
             data_sha256: evaluation.report.data_sha256.clone(),
+        })
+    }
+
+    /// What the card of a model file says of its thresholds; `None` where it says not
+    /// how they were chosen.
+    pub fn of_card(model: &ModelFile) -> Option<Self> {
+        let ModelCard {
+            calibration,
+            thresholds,
+            provenance,
+            ..
+        } = &model.card;
+        Some(Self {
+            calibration: calibration.clone()?,
+            thresholds: thresholds.clone(),
+            operating_point: provenance.operating_point.clone()?,
+            weights_sha256: model.sha256.clone(),
+            data_sha256: provenance.data_sha256.clone(),
         })
     }
 

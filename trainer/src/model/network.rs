@@ -1,12 +1,10 @@
 //! Which network a run trains.
 
-use millsight_export::card::NO_DEFECT;
 use millsight_export::graph::{ScreenSpec, VitSpec, YoloClsSpec};
-use millsight_export::labelled::DEFECT;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
-use crate::data::table::{Table, UNLABELLED};
+use crate::data::table::Table;
 
 /// A network with its sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,10 +58,7 @@ impl Network {
     /// knows one kind of defect.
     pub fn relabel(&self, table: &mut Table) {
         if let Self::Screen(_) = self {
-            let other = |label: &str| label != NO_DEFECT && label != UNLABELLED;
-            for row in table.rows.iter_mut().filter(|row| other(&row.label)) {
-                row.label = DEFECT.to_owned();
-            }
+            table.unite_defects();
         }
     }
 

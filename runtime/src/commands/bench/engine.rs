@@ -9,6 +9,7 @@ use miette::IntoDiagnostic;
 use millsight_export::engine::{self, EngineChoice, EngineRequest, embedded, library};
 use millsight_export::model_file::ModelFile;
 use millsight_export::output;
+use millsight_firmware_config::Screen;
 use serde::Serialize;
 
 use super::seconds;
@@ -28,7 +29,7 @@ const BATCHES: [usize; 2] = [1, 8];
 /// (f32), and four times as many for 8 bits where the processor has VNNI.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// ONNX files; without any the shipped model.
+    /// ONNX files; without any the shipped classifier and screen.
     #[arg(value_name = "MODEL")]
     models: Vec<PathBuf>,
 
@@ -57,7 +58,10 @@ struct Measured {
 
 pub fn engine(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let models = match arguments.models.as_slice() {
-        [] => vec![station::load_model(None, None).into_diagnostic()?],
+        [] => vec![
+            station::load_model(None, None).into_diagnostic()?,
+            station::load_screen(&Screen::default()).into_diagnostic()?,
+        ],
         files => files
             .iter()
             .map(|file| ModelFile::load(file, None).into_diagnostic())

@@ -29,9 +29,13 @@ pub struct Line {
     #[command(flatten)]
     model: ModelArguments,
 
-    /// ONNX file of a screen that looks first.
+    /// ONNX file of the screen that looks first, instead of the shipped one.
     #[arg(long, value_name = "FILE")]
     screen: Option<PathBuf>,
+
+    /// Let the classifier look at every tile.
+    #[arg(long, conflicts_with = "screen")]
+    no_screen: bool,
 
     #[command(flatten)]
     engine: EngineArguments,
@@ -46,8 +50,8 @@ impl Line {
         let mut station = Station::ready("strip")?;
         station.model.file.clone_from(&self.model.model);
         station.model.sidecar.clone_from(&self.model.sidecar);
-        station.screen = self.screen.clone().map(|file| Screen {
-            file,
+        station.screen = (!self.no_screen).then(|| Screen {
+            file: self.screen.clone(),
             sidecar: None,
         });
         station.engine.workers = self.workers;

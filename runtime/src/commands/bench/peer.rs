@@ -13,7 +13,7 @@ use serde_json::json;
 use super::line::Line;
 use super::{python, seconds};
 use crate::bench::{median, trial};
-use crate::networks;
+use crate::{networks, station};
 
 /// Rows of tiles that are drawn.
 const ROWS: usize = 16;
@@ -54,12 +54,21 @@ pub fn peer(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let classifier = folder.path().join("classifier.onnx");
     let started = networks::start(&station, &request).into_diagnostic()?;
     fs::write(&classifier, &started.model.onnx).into_diagnostic()?;
+    let screen = match &station.screen {
+        Some(screen) => {
+            let file = folder.path().join("screen.onnx");
+            let model = station::load_screen(screen).into_diagnostic()?;
+            fs::write(&file, &model.onnx).into_diagnostic()?;
+            Some(file)
+        }
+        None => None,
+    };
     let threads = started.classifiers.len();
     let in_python = || {
         python::lines_per_second(&arguments.python, SCRIPT, |command| {
             command.arg(&lines).arg("--classifier").arg(&classifier);
-            if let Some(screen) = &station.screen {
-                command.arg("--screen").arg(&screen.file);
+            if let Some(screen) = &screen {
+                command.arg("--screen").arg(screen);
             }
             let detection = &station.material_detection;
             for (name, value) in [
