@@ -1,4 +1,5 @@
-//! Threads on the processor cores that a station names.
+//! Threads on the processor cores that a station names, and which of them goes first
+//! where cores are short.
 
 use core_affinity::CoreId;
 use millsight_firmware_config::Cores;
@@ -48,11 +49,40 @@ pub fn bind(core: usize) -> bool {
     core_affinity::set_for_current(CoreId { id: core })
 }
 
+/// Niceness by which a thread stands back: another gets three times its time.
+#[cfg(target_os = "linux")]
+const BEHIND: i32 = 5;
+
+/// Lets the calling thread stand back behind the others where cores are short. On
+/// Linux alone a thread has a niceness of its own; elsewhere nothing happens.
+pub fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        // Where this fails, the thread goes on as it was.
+        let _ = getpriority_process(None)
+            .and_then(|niceness| setpriority_process(None, (niceness + BEHIND).min(19)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_thread_stands_back_alone() {
+        use rustix::process::getpriority_process;
+        let before = getpriority_process(None).unwrap();
+        let behind = std::thread::spawn(|| {
+            stand_back();
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(behind.join().unwrap(), (before + BEHIND).min(19));
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
 
     #[test]
     fn a_core_that_is_not_there_is_named_with_its_key() {

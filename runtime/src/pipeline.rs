@@ -244,7 +244,12 @@ fn run_on(
                     name,
                     core: cores.of_worker(number),
                 };
-                start(scope, on, findings, move || worker.run())?;
+                // In a burst, lines must be taken and images recorded: what has no
+                // verdict in time is judged later, and what has no image never.
+                start(scope, on, findings, move || {
+                    cores::stand_back();
+                    worker.run();
+                })?;
             }
             drop((rows_out, finished_in));
             let name = "millsight-lines";
