@@ -165,18 +165,20 @@ impl Recorder {
     /// what was lost is counted.
     pub fn row(&mut self, row: &SettledRow) -> Result<(), RecordError> {
         let mut first_error = None;
-        for column in 0..row.states.len() {
+        let is_wanted = |&column: &usize| {
             let state = row.states[column];
             let wanted = self.keep_images == KeepImages::All && state != TileState::Background;
-            if !wanted && !state.needs_review() {
-                continue;
-            }
-            let (image, problem) = match self.keep_images {
-                KeepImages::None => (None, None),
-                KeepImages::Flagged | KeepImages::All => match self.images.write(row, column) {
-                    Ok(image) => (image, None),
-                    Err(error) => (None, Some(error)),
-                },
+            wanted || state.needs_review()
+        };
+        let columns: Vec<usize> = (0..row.states.len()).filter(is_wanted).collect();
+        let images = match self.keep_images {
+            KeepImages::None => columns.iter().map(|_| Ok(None)).collect(),
+            KeepImages::Flagged | KeepImages::All => self.images.write(row, &columns),
+        };
+        for (column, image) in columns.into_iter().zip(images) {
+            let (image, problem) = match image {
+                Ok(image) => (image, None),
+                Err(error) => (None, Some(error)),
             };
             let relative = image.as_ref().map(|image| image.relative.as_str());
             let reason = problem.as_ref().map(|problem| problem.to_string());

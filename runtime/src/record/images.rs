@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use millsight_export::durable;
 use millsight_firmware_config::TILE_SIZE;
+use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::RecordError;
@@ -25,7 +26,6 @@ pub struct Images {
     used: u64,
     /// Bytes of the database when it was last looked at.
     database: u64,
-    tile: Vec<u8>,
     pending: Vec<Pending>,
 }
 
@@ -105,7 +105,6 @@ impl Images {
             budget_gib,
             used: size_of_folder(&tiles)?,
             database: 0,
-            tile: vec![0; TILE_SIZE * TILE_SIZE],
             pending: Vec::new(),
         };
         images.look_at_database();
@@ -117,40 +116,42 @@ impl Images {
         self.folder.join("tiles").join(self.run.to_string())
     }
 
-    /// Writes the image of a tile under a temporary name; `None` when the row
-    /// has no pixels.
+    /// Writes the images of tiles of a row under temporary names, on all cores; `None`
+    /// each when the row has no pixels.
     ///
     /// # Errors
-    /// When the budget is spent or the disk refuses; nothing is left behind.
+    /// Of each tile, when the budget is spent or the disk refuses; nothing is left
+    /// behind.
     pub fn write(
-        &mut self,
+        &self,
         row: &SettledRow,
-        column: usize,
-    ) -> Result<Option<Partial>, RecordError> {
+        columns: &[usize],
+    ) -> Vec<Result<Option<Partial>, RecordError>> {
         let Some(pixels) = &row.row.pixels else {
-            return Ok(None);
+            return columns.iter().map(|_| Ok(None)).collect();
         };
-        if (self.used + self.database) as f64 >= self.budget_gib * GIB {
-            return Err(RecordError::Budget {
-                path: self.folder.clone(),
-                budget_gib: self.budget_gib,
-            });
+        let is_spent = (self.used + self.database) as f64 >= self.budget_gib * GIB;
+        let write = |&column: &usize| {
+            let folder = self.run_folder();
+            if is_spent {
+                return Err(RecordError::Budget {
+                    path: self.folder.clone(),
+                    budget_gib: self.budget_gib,
+                });
+            }
+            let (file, size) = write_png(&folder, pixels, column)
+                .map_err(|error| RecordError::Image { folder, error })?;
+            Ok(Some(Partial {
+                file,
+                relative: format!("tiles/{}/{:07}_{column}.png", self.run, row.row.number),
+                size,
+            }))
+        };
+        match columns {
+            [] => Vec::new(),
+            [column] => vec![write(column)],
+            columns => columns.par_iter().map(write).collect(),
         }
-        let width = pixels.len() / TILE_SIZE;
-        for (line, target) in pixels
-            .chunks_exact(width)
-            .zip(self.tile.chunks_exact_mut(TILE_SIZE))
-        {
-            target.copy_from_slice(&line[column * TILE_SIZE..][..TILE_SIZE]);
-        }
-        let folder = self.run_folder();
-        let (file, size) =
-            write_png(&folder, &self.tile).map_err(|error| RecordError::Image { folder, error })?;
-        Ok(Some(Partial {
-            file,
-            relative: format!("tiles/{}/{:07}_{column}.png", self.run, row.row.number),
-            size,
-        }))
     }
 
     /// Keeps an image until the next [`Images::publish`]; `tile` is the
@@ -171,8 +172,14 @@ impl Images {
     pub fn publish(&mut self) -> (Vec<Published>, Vec<Failed>) {
         let mut failed = Vec::new();
         let mut synced = Vec::new();
-        for pending in std::mem::take(&mut self.pending) {
-            match pending.partial.file.as_file().sync_data() {
+        let pending = std::mem::take(&mut self.pending);
+        // A file system that is asked for many at once does them together.
+        let outcomes: Vec<io::Result<()>> = pending
+            .par_iter()
+            .map(|pending| pending.partial.file.as_file().sync_data())
+            .collect();
+        for (pending, outcome) in pending.into_iter().zip(outcomes) {
+            match outcome {
                 Ok(()) => synced.push(pending),
                 Err(error) => {
                     self.used -= pending.partial.size;
@@ -233,8 +240,13 @@ impl Images {
     }
 }
 
-/// Writes a grey tile under a temporary name; gives the file and its size.
-fn write_png(folder: &Path, tile: &[u8]) -> io::Result<(NamedTempFile, u64)> {
+/// Writes the tile in a column of a row of tiles under a temporary name; gives the
+/// file and its size.
+fn write_png(folder: &Path, row: &[u8], column: usize) -> io::Result<(NamedTempFile, u64)> {
+    let mut tile = Vec::with_capacity(TILE_SIZE * TILE_SIZE);
+    for line in row.chunks_exact(row.len() / TILE_SIZE) {
+        tile.extend_from_slice(&line[column * TILE_SIZE..][..TILE_SIZE]);
+    }
     let mut file = durable::partial_in(folder)?;
     {
         let mut buffered = BufWriter::new(&mut file);
@@ -243,7 +255,7 @@ fn write_png(folder: &Path, tile: &[u8]) -> io::Result<(NamedTempFile, u64)> {
         encoder.set_depth(png::BitDepth::Eight);
         encoder.set_compression(png::Compression::Fast);
         let mut writer = encoder.write_header().map_err(io::Error::other)?;
-        writer.write_image_data(tile).map_err(io::Error::other)?;
+        writer.write_image_data(&tile).map_err(io::Error::other)?;
         writer.finish().map_err(io::Error::other)?;
         buffered.flush()?;
     }
