@@ -166,6 +166,7 @@ fn run_on(
         .as_ref()
         .is_some_and(|recorder| recorder.keeps_overdue());
     let backlog = Backlog::new(keeps_overdue, ledger);
+    let keeps = recorder.as_ref().map(|recorder| recorder.keeps());
     // Nothing is sent: that the record thread ends is what the receiver sees.
     let (recording, recorded) = bounded::<()>(0);
     thread::scope(|scope| {
@@ -236,6 +237,7 @@ fn run_on(
                     backlog,
                     stop,
                     deadline: drive.deadline(),
+                    keeps,
                     findings,
                 };
                 let name = "millsight-classify";

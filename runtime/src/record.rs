@@ -89,7 +89,7 @@ pub struct Recorder {
     path: PathBuf,
     database: Connection,
     images: Images,
-    keep_images: KeepImages,
+    keeps: Keeps,
     run: i64,
     piece: i64,
     description: RunDescription,
@@ -98,6 +98,38 @@ pub struct Recorder {
     overdue: Vec<Overdue>,
     recorded: Recorded,
     _lock: FolderLock,
+}
+
+/// Which tiles a record keeps, and whether with their images.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeps(KeepImages);
+
+impl Keeps {
+    /// Whether images are kept.
+    fn images(self) -> bool {
+        self.0 != KeepImages::None
+    }
+
+    /// Whether a tile of this state is recorded.
+    fn tile(self, state: TileState) -> bool {
+        let all = self.0 == KeepImages::All && state != TileState::Background;
+        all || state.needs_review()
+    }
+
+    /// Compresses the images of a row that will be recorded, so that the record thread
+    /// need not. What fails here, fails there again and is told then.
+    pub fn compress(self, row: &mut SettledRow) {
+        let Some(pixels) = row.row.pixels.as_deref().filter(|_| self.images()) else {
+            return;
+        };
+        for (column, &state) in row.states.iter().enumerate() {
+            if self.tile(state)
+                && let Ok(png) = images::compressed(pixels, column)
+            {
+                row.images.push((column, png));
+            }
+        }
+    }
 }
 
 /// What waits for the next commit.
@@ -138,7 +170,7 @@ impl Recorder {
             folder: folder.to_path_buf(),
             path,
             images: Images::new(folder, run, recording.disk_budget_gib).map_err(unusable)?,
-            keep_images: recording.keep_images,
+            keeps: Keeps(recording.keep_images),
             database,
             run,
             piece,
@@ -165,20 +197,16 @@ impl Recorder {
     /// what was lost is counted.
     pub fn row(&mut self, row: &SettledRow) -> Result<(), RecordError> {
         let mut first_error = None;
-        let is_wanted = |&column: &usize| {
-            let state = row.states[column];
-            let wanted = self.keep_images == KeepImages::All && state != TileState::Background;
-            wanted || state.needs_review()
-        };
-        let columns: Vec<usize> = (0..row.states.len()).filter(is_wanted).collect();
-        let images = match self.keep_images {
-            KeepImages::None => columns.iter().map(|_| Ok(None)).collect(),
-            KeepImages::Flagged | KeepImages::All => self.images.write(row, &columns),
-        };
-        for (column, image) in columns.into_iter().zip(images) {
-            let (image, problem) = match image {
-                Ok(image) => (image, None),
-                Err(error) => (None, Some(error)),
+        for column in 0..row.states.len() {
+            if !self.keeps.tile(row.states[column]) {
+                continue;
+            }
+            let (image, problem) = match self.keeps.images() {
+                false => (None, None),
+                true => match self.images.write(row, column) {
+                    Ok(image) => (image, None),
+                    Err(error) => (None, Some(error)),
+                },
             };
             let relative = image.as_ref().map(|image| image.relative.as_str());
             let reason = problem.as_ref().map(|problem| problem.to_string());
@@ -209,7 +237,12 @@ impl Recorder {
     /// Whether tiles that were not judged in time have images from which they
     /// can be judged later.
     pub fn keeps_overdue(&self) -> bool {
-        self.keep_images != KeepImages::None
+        self.keeps.images()
+    }
+
+    /// Which tiles are recorded, and whether with their images.
+    pub fn keeps(&self) -> Keeps {
+        self.keeps
     }
 
     /// Tiles that were not judged in time and are durable since the last call.

@@ -54,6 +54,8 @@ pub struct SettledRow {
     pub(super) open: Vec<usize>,
     /// When the states were known.
     pub settled: Instant,
+    /// Columns of tiles that are to be recorded, with their images as PNG files.
+    pub images: Vec<(usize, Vec<u8>)>,
     /// What went wrong on the way.
     pub problems: Vec<ClassifyError>,
 }
@@ -97,6 +99,7 @@ impl SettledRow {
             suspicions,
             open,
             settled: Instant::now(),
+            images: Vec::new(),
             problems: Vec::new(),
         }
     }

@@ -17,7 +17,7 @@ use super::findings::{Findings, Problem};
 use super::settle::Finished;
 use crate::assemble::Row;
 use crate::classify::{Classifier, SettledRow};
-use crate::record::{self, JudgedLate, Overdue};
+use crate::record::{self, JudgedLate, Keeps, Overdue};
 
 /// How often a worker that has nothing to do looks at the backlog.
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(20);
@@ -39,6 +39,8 @@ pub(super) struct Worker<'a> {
     pub(super) backlog: &'a Backlog<'a>,
     pub(super) stop: &'a AtomicBool,
     pub(super) deadline: Option<Duration>,
+    /// What of a row will be recorded.
+    pub(super) keeps: Option<Keeps>,
     pub(super) findings: &'a Findings,
 }
 
@@ -64,6 +66,7 @@ impl Worker<'_> {
                 unjudged_rows,
                 backlog,
                 deadline,
+                keeps,
                 findings,
                 ..
             } = &mut self;
@@ -75,7 +78,12 @@ impl Worker<'_> {
                 } else {
                     Some(row)
                 };
-                if let Some(row) = closed {
+                if let Some(mut row) = closed {
+                    // Here, where there are many threads: compressing takes longer
+                    // than recording.
+                    if let Some(keeps) = keeps {
+                        keeps.compress(&mut row);
+                    }
                     unjudged_rows.fetch_sub(1, Ordering::Relaxed);
                     backlog.sent(&row);
                     // The record thread takes until all senders are gone.

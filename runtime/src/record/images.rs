@@ -1,12 +1,11 @@
 //! Tile images of a record.
 
 use std::fs;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use millsight_export::durable;
 use millsight_firmware_config::TILE_SIZE;
-use rayon::prelude::*;
 use tempfile::NamedTempFile;
 
 use super::RecordError;
@@ -116,42 +115,33 @@ impl Images {
         self.folder.join("tiles").join(self.run.to_string())
     }
 
-    /// Writes the images of tiles of a row under temporary names, on all cores; `None`
-    /// each when the row has no pixels.
+    /// Writes the image of a tile under a temporary name; `None` when the row
+    /// has no pixels.
     ///
     /// # Errors
-    /// Of each tile, when the budget is spent or the disk refuses; nothing is left
-    /// behind.
-    pub fn write(
-        &self,
-        row: &SettledRow,
-        columns: &[usize],
-    ) -> Vec<Result<Option<Partial>, RecordError>> {
+    /// When the budget is spent or the disk refuses; nothing is left behind.
+    pub fn write(&self, row: &SettledRow, column: usize) -> Result<Option<Partial>, RecordError> {
         let Some(pixels) = &row.row.pixels else {
-            return columns.iter().map(|_| Ok(None)).collect();
+            return Ok(None);
         };
-        let is_spent = (self.used + self.database) as f64 >= self.budget_gib * GIB;
-        let write = |&column: &usize| {
-            let folder = self.run_folder();
-            if is_spent {
-                return Err(RecordError::Budget {
-                    path: self.folder.clone(),
-                    budget_gib: self.budget_gib,
-                });
-            }
-            let (file, size) = write_png(&folder, pixels, column)
-                .map_err(|error| RecordError::Image { folder, error })?;
-            Ok(Some(Partial {
-                file,
-                relative: format!("tiles/{}/{:07}_{column}.png", self.run, row.row.number),
-                size,
-            }))
-        };
-        match columns {
-            [] => Vec::new(),
-            [column] => vec![write(column)],
-            columns => columns.par_iter().map(write).collect(),
+        if (self.used + self.database) as f64 >= self.budget_gib * GIB {
+            return Err(RecordError::Budget {
+                path: self.folder.clone(),
+                budget_gib: self.budget_gib,
+            });
         }
+        let folder = self.run_folder();
+        let known = row.images.iter().find(|(known, _)| *known == column);
+        let written = match known {
+            Some((_, png)) => write_new(&folder, png),
+            None => compressed(pixels, column).and_then(|png| write_new(&folder, &png)),
+        };
+        let (file, size) = written.map_err(|error| RecordError::Image { folder, error })?;
+        Ok(Some(Partial {
+            file,
+            relative: format!("tiles/{}/{:07}_{column}.png", self.run, row.row.number),
+            size,
+        }))
     }
 
     /// Keeps an image until the next [`Images::publish`]; `tile` is the
@@ -172,14 +162,8 @@ impl Images {
     pub fn publish(&mut self) -> (Vec<Published>, Vec<Failed>) {
         let mut failed = Vec::new();
         let mut synced = Vec::new();
-        let pending = std::mem::take(&mut self.pending);
-        // A file system that is asked for many at once does them together.
-        let outcomes: Vec<io::Result<()>> = pending
-            .par_iter()
-            .map(|pending| pending.partial.file.as_file().sync_data())
-            .collect();
-        for (pending, outcome) in pending.into_iter().zip(outcomes) {
-            match outcome {
+        for pending in std::mem::take(&mut self.pending) {
+            match pending.partial.file.as_file().sync_data() {
                 Ok(()) => synced.push(pending),
                 Err(error) => {
                     self.used -= pending.partial.size;
@@ -240,27 +224,31 @@ impl Images {
     }
 }
 
-/// Writes the tile in a column of a row of tiles under a temporary name; gives the
-/// file and its size.
-fn write_png(folder: &Path, row: &[u8], column: usize) -> io::Result<(NamedTempFile, u64)> {
+/// The tile in a column of a row of tiles as a PNG file.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn compressed(row: &[u8], column: usize) -> io::Result<Vec<u8>> {
     let mut tile = Vec::with_capacity(TILE_SIZE * TILE_SIZE);
     for line in row.chunks_exact(row.len() / TILE_SIZE) {
         tile.extend_from_slice(&line[column * TILE_SIZE..][..TILE_SIZE]);
     }
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, TILE_SIZE as u32, TILE_SIZE as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let mut writer = encoder.write_header().map_err(io::Error::other)?;
+    writer.write_image_data(&tile).map_err(io::Error::other)?;
+    writer.finish().map_err(io::Error::other)?;
+    Ok(png)
+}
+
+/// Writes a file under a temporary name; gives it and its size.
+fn write_new(folder: &Path, bytes: &[u8]) -> io::Result<(NamedTempFile, u64)> {
     let mut file = durable::partial_in(folder)?;
-    {
-        let mut buffered = BufWriter::new(&mut file);
-        let mut encoder = png::Encoder::new(&mut buffered, TILE_SIZE as u32, TILE_SIZE as u32);
-        encoder.set_color(png::ColorType::Grayscale);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::Fast);
-        let mut writer = encoder.write_header().map_err(io::Error::other)?;
-        writer.write_image_data(&tile).map_err(io::Error::other)?;
-        writer.finish().map_err(io::Error::other)?;
-        buffered.flush()?;
-    }
-    let size = file.as_file().metadata()?.len();
-    Ok((file, size))
+    file.write_all(bytes)?;
+    Ok((file, bytes.len() as u64))
 }
 
 /// Reads the image of a tile: its grey levels, `[512, 512]`.
