@@ -54,10 +54,6 @@ PRETRAIN = {
 }
 STARTS = ["scratch", *PRETRAIN]
 PRETRAINED = [f"{start}-{seed}" for start in PRETRAIN for seed in SEEDS]
-# Would the network that begins with random weights only have needed more steps?
-LONGER = "longer"
-LONGER_FACTOR = 4
-LONGER_FRACTIONS = ["0.05", "0.1"]
 # A random head on a pretrained network spoils at first what was pretrained: does it
 # help to probe before (Kumar et al., 2022)?
 PROBED = "probed"
@@ -68,7 +64,6 @@ PEER = "pytorch"
 PEER_WITHOUT_MEAN = "pytorch-without-mean"
 TITLES_OF_STARTS = {
     **{f"{start}-{PROBED}": f"{start}, probed before" for start in PRETRAIN},
-    LONGER: f"scratch, {LONGER_FACTOR} times the epochs",
     PEER: "scratch, in PyTorch",
     PEER_WITHOUT_MEAN: "scratch, in PyTorch, filters without their mean",
     CONVOLUTIONAL: "scratch, yolo-cls-n",
@@ -76,10 +71,10 @@ TITLES_OF_STARTS = {
 PEER_SCRIPT = Path(__file__).parent.parent / "peers/supervised_pytorch/train.py"
 
 
-def finetune(fraction, factor=1):
+def finetune(fraction):
     epochs, batch_size, rate = FRACTIONS[fraction]
     return [
-        *("--protocol", "finetune", "--epochs", factor * epochs, "--batch-size", batch_size),
+        *("--protocol", "finetune", "--epochs", epochs, "--batch-size", batch_size),
         *("--learning-rate", rate, "--schedule", "cosine", "--warmup-epochs", "5"),
         *("--augment", "flips"),
     ]
@@ -134,10 +129,6 @@ def plan():
                 name = f"{start}-{PROBED}-finetune-{fraction}-{seed}"
                 begin = f"{start}-probe-{fraction}-{seed}"
                 yield name, seed, begin, ["train", *finetune(fraction), "--label-fraction", fraction]
-    for seed in SEEDS:
-        for fraction in LONGER_FRACTIONS:
-            name = f"{LONGER}-finetune-{fraction}-{seed}"
-            yield name, seed, None, ["train", *finetune(fraction, LONGER_FACTOR), "--label-fraction", fraction]
     for seed in SEEDS:
         for fraction in FRACTIONS:
             share = [] if fraction == "1" else ["--label-fraction", fraction]
@@ -280,7 +271,7 @@ def tables(results):
         starts = STARTS
         if protocol == "finetune":
             probed = [f"{start}-{PROBED}" for start in PRETRAIN]
-            starts = [*STARTS, *probed, LONGER, PEER, PEER_WITHOUT_MEAN, CONVOLUTIONAL]
+            starts = [*STARTS, *probed, PEER, PEER_WITHOUT_MEAN, CONVOLUTIONAL]
         for start in starts:
             cells = []
             for fraction in FRACTIONS:
