@@ -3,6 +3,7 @@
 //! * [`burst`]: more defects than can be judged in time.
 //! * [`engine`]: what an engine judges.
 //! * [`ingest`]: what a core does before any network.
+//! * [`optics`]: a camera whose pixels are not alike.
 //! * [`peak`]: what a core can compute at most.
 //! * [`process`]: what the program takes of the machine.
 //! * [`trial`]: a run at a rate, and whether it was held.
@@ -11,6 +12,7 @@
 pub mod burst;
 pub mod engine;
 pub mod ingest;
+pub mod optics;
 pub mod peak;
 pub mod process;
 pub mod search;

@@ -8,6 +8,7 @@ use millsight_firmware_config::{Station, TILE_SIZE};
 use serde::{Deserialize, Serialize};
 
 use super::trial;
+use crate::flat_field::FlatField;
 use crate::ledger::{ModelIdentity, Recorded, TileCounts};
 use crate::networks::Networks;
 use crate::pipeline::Drive;
@@ -49,6 +50,7 @@ pub fn run(
     station: &Station,
     networks: Networks,
     [drawn, burst]: [&Prerendered; 2],
+    flat_field: FlatField,
     rate: f64,
     phases: Phases,
     folder: &Path,
@@ -80,6 +82,7 @@ pub fn run(
         station,
         networks,
         lines,
+        Some(flat_field),
         drive,
         Some(&mut recorder),
         |ledger, _| {

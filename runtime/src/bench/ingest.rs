@@ -12,19 +12,6 @@ use crate::flat_field::{FlatField, Reference};
 use crate::position::Geometry;
 use crate::source::{Event, Source, SourceError};
 
-/// A flat field like that of a real camera: dark levels and gains that differ
-/// from pixel to pixel.
-pub fn reference(width: usize) -> Reference {
-    let share = |pixel: usize| pixel as f32 / width as f32;
-    Reference {
-        dark: (0..width).map(|pixel| 2.0 + 3.0 * share(pixel)).collect(),
-        white: (0..width)
-            .map(|pixel| 200.0 + 40.0 * (std::f32::consts::PI * share(pixel)).sin())
-            .collect(),
-        target: 230.0,
-    }
-}
-
 /// Lines through all steps, one after another, on this thread.
 pub struct Ingest {
     assembler: Assembler,
@@ -145,6 +132,7 @@ mod tests {
     use millsight_firmware_config::Station;
 
     use super::*;
+    use crate::bench::optics::reference;
     use crate::source::prerendered::Prerendered;
     use crate::station;
 

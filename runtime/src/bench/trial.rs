@@ -7,6 +7,7 @@ use millsight_firmware_config::Station;
 use serde::{Deserialize, Serialize};
 
 use super::process::{self, Taken};
+use crate::flat_field::FlatField;
 use crate::ledger::{Latency, Ledger, ModelIdentity, Summary, TileCounts};
 use crate::networks::Networks;
 use crate::pipeline::{self, Drive, Run};
@@ -41,12 +42,13 @@ pub struct Trial {
     pub is_held: bool,
 }
 
-/// Runs prerendered lines through the networks at `rate` lines per second.
+/// Runs prerendered lines, corrected by a flat field, through the networks at `rate` lines per second.
 /// Verdicts are counted, nothing is recorded.
 pub fn run(
     station: &Station,
     networks: Networks,
     drawn: &Prerendered,
+    flat_field: FlatField,
     rate: f64,
     time: Duration,
 ) -> Trial {
@@ -61,14 +63,22 @@ pub fn run(
         deadline,
     };
     let lines_of_run = drawn.of_lines(lines);
-    let summary = inspect(station, networks, lines_of_run, drive, None, |_, _| {
-        if begin.elapsed() < SETTLING {
-            return;
-        }
-        let now = (Instant::now(), process::allocations());
-        settled.get_or_insert(now);
-        last = Some(now);
-    });
+    let summary = inspect(
+        station,
+        networks,
+        lines_of_run,
+        Some(flat_field),
+        drive,
+        None,
+        |_, _| {
+            if begin.elapsed() < SETTLING {
+                return;
+            }
+            let now = (Instant::now(), process::allocations());
+            settled.get_or_insert(now);
+            last = Some(now);
+        },
+    );
     let after = Taken::now();
     let elapsed = begin.elapsed().as_secs_f64();
     let allocations = settled
@@ -95,14 +105,22 @@ pub fn run(
 }
 
 /// Lines per second of prerendered lines that go through the networks as fast as
-/// they can, for some time. Verdicts are counted, nothing is recorded.
-pub fn fastest(station: &Station, networks: Networks, drawn: &Prerendered, time: Duration) -> f64 {
+/// they can, for some time, corrected by a flat field where there is one. Verdicts
+/// are counted, nothing is recorded.
+pub fn fastest(
+    station: &Station,
+    networks: Networks,
+    drawn: &Prerendered,
+    flat_field: Option<FlatField>,
+    time: Duration,
+) -> f64 {
     let begin = Instant::now();
     let endless = drawn.of_lines(u64::MAX);
     let summary = inspect(
         station,
         networks,
         endless,
+        flat_field,
         Drive::Unpaced,
         None,
         |_, stop| {
@@ -120,6 +138,7 @@ pub(super) fn inspect(
     station: &Station,
     networks: Networks,
     lines: Prerendered,
+    flat_field: Option<FlatField>,
     drive: Drive,
     recorder: Option<&mut Recorder>,
     mut progress: impl FnMut(&Ledger, &AtomicBool),
@@ -131,7 +150,7 @@ pub(super) fn inspect(
             source: Box::new(lines),
             geometry: Geometry::of(station),
             classifiers: networks.classifiers,
-            flat_field: None,
+            flat_field,
             recorder,
             observe: None,
             drive,

@@ -122,5 +122,5 @@ fn lines_per_second(station: &Station, request: &EngineRequest) -> Result<f64> {
     let width = station.camera.pixels_per_line;
     let drawn = Prerendered::draw(width, TRIED_ROWS, TRIED_DEFECTS, 1).into_diagnostic()?;
     let networks = networks::start(station, request).into_diagnostic()?;
-    Ok(trial::fastest(station, networks, &drawn, TRIED))
+    Ok(trial::fastest(station, networks, &drawn, None, TRIED))
 }

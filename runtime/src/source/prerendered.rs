@@ -74,6 +74,16 @@ impl Prerendered {
         &self.pixels
     }
 
+    /// The same rows with other pixels, as many as there are.
+    #[must_use]
+    pub fn with_pixels(&self, pixels: Vec<u8>) -> Self {
+        debug_assert_eq!(pixels.len(), self.pixels.len());
+        Self {
+            pixels: pixels.into(),
+            ..self.clone()
+        }
+    }
+
     /// The same rows, to be given until there are so many lines.
     #[must_use]
     pub fn of_lines(&self, lines: u64) -> Self {

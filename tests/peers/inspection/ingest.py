@@ -13,31 +13,13 @@ import argparse
 import json
 import time
 
+import cv2
 import numpy as np
 
-TILE = 512
-
-
-def correction(flat):
-    """Of several ways with NumPy or OpenCV the fastest that was found: products of
-    16 bits, which OpenCV scales, rounds and limits in one pass."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    dark, white = np.asarray(flat["dark"]), np.asarray(flat["white"])
-    gain = np.rint(256 * flat["target"] / (white - dark)).astype(np.uint16)
-    dark, gain = np.tile(np.rint(dark).astype(np.uint8), (TILE, 1)), np.tile(gain, (TILE, 1))
-
-    def correct(rows):
-        signal = cv2.subtract(rows, dark).astype(np.uint16)
-        return cv2.multiply(signal, gain, scale=1 / 256, dtype=cv2.CV_8U)
-
-    return correct
+from flat_field import TILE, correction
 
 
 def with_opencv(size):
-    import cv2
-
     return lambda tile: cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
 
 
@@ -59,9 +41,7 @@ def main():
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
     drawn = np.fromfile(given.lines, np.uint8).reshape(-1, TILE, given.width)
-    with open(given.flat_field) as file:
-        flat = json.load(file)
-    correct = correction(flat)
+    correct = correction(given.flat_field)
     resize = {"opencv": with_opencv, "pillow": with_pillow}[given.library](given.size)
     enough = given.share * TILE * TILE
     lines = tiles = 0

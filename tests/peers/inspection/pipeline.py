@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The line as a user would write it with NumPy, OpenCV and ONNX Runtime: rows of
-tiles, a screen that looks at all of them, a classifier for what it passes on.
+tiles, corrected by a flat field, a screen that looks at all of them, a classifier for what it passes on.
 
     pip install -r requirements.txt
-    python pipeline.py LINES --classifier millsight-vit.onnx --screen screen.onnx
+    python pipeline.py LINES FLAT_FIELD --classifier millsight-vit.onnx --screen screen.onnx
 
 Reads drawn lines (bytes, line after line, whole rows of 512), goes through them
 again and again until the time is over, and prints one line of JSON. Each thread
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import onnxruntime
 
-TILE = 512
+from flat_field import TILE, correction
 
 
 class Network:
@@ -62,6 +62,7 @@ class Network:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", help="file of drawn lines")
+    parser.add_argument("flat_field", help="JSON with dark, white and target")
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--classifier", required=True)
     parser.add_argument("--screen")
@@ -71,7 +72,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=10)
     given = parser.parse_args()
-    cv2.setNumThreads(1)
+    correct = correction(given.flat_field)
     drawn = np.fromfile(given.lines, np.uint8).reshape(-1, TILE, given.width)
     enough = given.share * TILE * TILE
     sums = {"tiles": 0, "cleared": 0, "judged": 0, "flagged": 0}
@@ -91,7 +92,7 @@ def main():
             network.flagged([drawn[0][:, :TILE]] * given.batch)
         start.wait()
         while not stop.is_set():
-            row = drawn[next_row % len(drawn)]
+            row = correct(drawn[next_row % len(drawn)])
             next_row += given.threads
             tiles = [row[:, column : column + TILE] for column in range(0, given.width, TILE)]
             seen = [tile for tile in tiles if np.count_nonzero(tile >= given.level) >= enough]

@@ -9,7 +9,7 @@ use miette::IntoDiagnostic;
 use millsight_export::output;
 use serde_json::json;
 
-use super::line::Line;
+use super::line::{self, Line};
 use super::{CAMERA_RATE, rate, seconds};
 use crate::bench::burst::{self, Burst, Phases};
 use crate::networks;
@@ -65,6 +65,7 @@ pub fn burst(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
         &station,
         networks,
         [&drawn, &defects],
+        line::flat_field(width)?,
         arguments.rate,
         phases,
         folder,

@@ -11,9 +11,9 @@ use millsight_export::output;
 use millsight_firmware_config::Station;
 use serde_json::json;
 
-use super::{CAMERA_RATE, python, seconds};
-use crate::bench::ingest::{self, Ingest, Passed};
-use crate::bench::median;
+use super::{CAMERA_RATE, line, python, seconds};
+use crate::bench::ingest::{Ingest, Passed};
+use crate::bench::{median, optics};
 use crate::commands::ModelArguments;
 use crate::position::Geometry;
 use crate::source::prerendered::Prerendered;
@@ -22,7 +22,7 @@ use crate::station;
 /// Rows of tiles that are drawn.
 const ROWS: usize = 16;
 
-/// The same in Python. It is given to the interpreter as text.
+/// The same in Python.
 const SCRIPT: &str = include_str!("../../../../tests/peers/inspection/ingest.py");
 
 /// Measure what one core does before any network.
@@ -59,9 +59,9 @@ pub fn ingest(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
     .into_diagnostic()?;
     let geometry = Geometry::of(&station);
     let width = geometry.pixels_per_line;
-    let reference = ingest::reference(width);
+    let reference = optics::reference(width);
     let detection = &station.material_detection;
-    let drawn = Prerendered::draw(width, ROWS, 0.01, 1).into_diagnostic()?;
+    let drawn = line::draw(width, ROWS, 0.01, 1)?;
     let mut own =
         Ingest::new(geometry, &reference, detection.clone(), &model.card).into_diagnostic()?;
 

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use miette::IntoDiagnostic;
+use miette::{IntoDiagnostic, miette};
 use millsight_export::engine::EngineRequest;
 use millsight_firmware_config::{Screen, Station};
 
+use crate::bench::optics;
 use crate::commands::{EngineArguments, ModelArguments};
+use crate::flat_field::FlatField;
 use crate::source::prerendered::Prerendered;
 use crate::station;
 
@@ -60,7 +62,7 @@ impl Line {
         Ok((station, request))
     }
 
-    /// Rows of its steel.
+    /// Rows of its steel, as a camera gives them whose pixels are not alike.
     ///
     /// # Errors
     /// When the simulator refuses.
@@ -73,8 +75,21 @@ impl Line {
     /// # Errors
     /// When the simulator refuses.
     pub fn draw_with(&self, width: usize, rows: usize, share: f64) -> miette::Result<Prerendered> {
-        Prerendered::draw(width, rows, share, self.seed).into_diagnostic()
+        draw(width, rows, share, self.seed)
     }
+}
+
+/// Rows of steel of which a share of the tiles has a defect, as a camera gives them
+/// whose pixels are not alike.
+pub fn draw(width: usize, rows: usize, share: f64, seed: u64) -> miette::Result<Prerendered> {
+    let drawn = Prerendered::draw(width, rows, share, seed).into_diagnostic()?;
+    let given = optics::uncorrected(drawn.pixels(), &optics::reference(width));
+    Ok(drawn.with_pixels(given))
+}
+
+/// What corrects the lines of [`draw`].
+pub fn flat_field(width: usize) -> miette::Result<FlatField> {
+    FlatField::new(&optics::reference(width), width).map_err(|reason| miette!("{reason}"))
 }
 
 fn share(text: &str) -> Result<f64, String> {

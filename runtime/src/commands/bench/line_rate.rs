@@ -8,7 +8,7 @@ use miette::IntoDiagnostic;
 use millsight_export::output;
 use serde_json::json;
 
-use super::line::Line;
+use super::line::{self, Line};
 use super::{CAMERA_RATE, rate, seconds};
 use crate::bench::search::highest_held;
 use crate::bench::trial::{self, Trial};
@@ -24,7 +24,7 @@ const SEARCH: Duration = Duration::from_secs(10);
 /// Find the highest line rate at which every tile is looked at in time.
 ///
 /// Lines of simulated steel, drawn beforehand, are given at a rate, every column
-/// of tiles covered. A rate is held when no tile is left unjudged, no verdict is
+/// of tiles covered, and corrected by a flat field. A rate is held when no tile is left unjudged, no verdict is
 /// late and the lines came at that rate. Then one run at the camera's rate shows
 /// latency, processor, memory and allocations. Nothing is recorded.
 #[derive(Debug, Args)]
@@ -46,10 +46,11 @@ pub fn line_rate(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCod
     let (station, request) = arguments.line.station()?;
     let width = station.camera.pixels_per_line;
     let drawn = arguments.line.draw(width, ROWS)?;
+    let flat_field = line::flat_field(width)?;
     let time = Duration::from_secs_f64(arguments.seconds);
     let trial = |rate: f64, time: Duration| -> miette::Result<Trial> {
         let networks = networks::start(&station, &request).into_diagnostic()?;
-        let trial = trial::run(&station, networks, &drawn, rate, time);
+        let trial = trial::run(&station, networks, &drawn, flat_field.clone(), rate, time);
         let word = if trial.is_held { "held" } else { "not held" };
         eprintln!(
             "{rate:>9.0} lines/s {word}: {} unjudged, {} late, {:.1} ms p99, {:.2} cores",

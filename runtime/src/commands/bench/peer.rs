@@ -10,22 +10,23 @@ use miette::IntoDiagnostic;
 use millsight_export::output;
 use serde_json::json;
 
-use super::line::Line;
+use super::line::{self, Line};
 use super::{python, seconds};
-use crate::bench::{median, trial};
+use crate::bench::{median, optics, trial};
 use crate::{networks, station};
 
 /// Rows of tiles that are drawn.
 const ROWS: usize = 16;
 
-/// The line in Python. It is given to the interpreter as text.
+/// The line in Python.
 const SCRIPT: &str = include_str!("../../../../tests/peers/inspection/pipeline.py");
 
 /// Compare with the line as a user would write it in Python.
 ///
-/// The same lines of simulated steel go through the same networks on the same
-/// number of threads as fast as they can, here and in Python with NumPy, OpenCV
-/// and ONNX Runtime (tests/peers/inspection), in turns. Nothing is recorded.
+/// The same lines of simulated steel are corrected by a flat field and go through the
+/// same networks on the same number of threads as fast as they can, here and in Python
+/// with NumPy, OpenCV and ONNX Runtime (tests/peers/inspection), in turns. Nothing is
+/// recorded.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Interpreter with tests/peers/inspection/requirements.txt.
@@ -51,6 +52,10 @@ pub fn peer(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let folder = tempfile::tempdir().into_diagnostic()?;
     let lines = folder.path().join("lines");
     fs::write(&lines, drawn.pixels()).into_diagnostic()?;
+    let flat = folder.path().join("flat.json");
+    let text = serde_json::to_vec(&optics::reference(width)).into_diagnostic()?;
+    fs::write(&flat, text).into_diagnostic()?;
+    let flat_field = line::flat_field(width)?;
     let classifier = folder.path().join("classifier.onnx");
     let started = networks::start(&station, &request).into_diagnostic()?;
     fs::write(&classifier, &started.model.onnx).into_diagnostic()?;
@@ -66,7 +71,11 @@ pub fn peer(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let threads = started.classifiers.len();
     let in_python = || {
         python::lines_per_second(&arguments.python, SCRIPT, |command| {
-            command.arg(&lines).arg("--classifier").arg(&classifier);
+            command
+                .arg(&lines)
+                .arg(&flat)
+                .arg("--classifier")
+                .arg(&classifier);
             if let Some(screen) = &screen {
                 command.arg("--screen").arg(screen);
             }
@@ -87,7 +96,7 @@ pub fn peer(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
         let networks = networks::start(&station, &request).into_diagnostic()?;
-        let own = trial::fastest(&station, networks, &drawn, time);
+        let own = trial::fastest(&station, networks, &drawn, Some(flat_field.clone()), time);
         let other = in_python()?;
         ours.push(own);
         theirs.push(other);

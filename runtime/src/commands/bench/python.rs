@@ -1,11 +1,14 @@
 //! Scripts in Python to compare with.
 
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use miette::{IntoDiagnostic, WrapErr, miette};
 use serde::Deserialize;
+
+/// What the scripts have in common.
+const FLAT_FIELD: &str = include_str!("../../../../tests/peers/inspection/flat_field.py");
 
 /// What the scripts print.
 #[derive(Debug, Deserialize)]
@@ -13,8 +16,7 @@ struct Printed {
     lines_per_second: f64,
 }
 
-/// Runs a script, which the interpreter reads from its standard input, with
-/// arguments that `with` adds; gives its lines per second.
+/// Runs a script with arguments that `with` adds; gives its lines per second.
 ///
 /// # Errors
 /// When the interpreter does not start, or the script fails or prints something
@@ -24,25 +26,23 @@ pub fn lines_per_second(
     script: &str,
     with: impl FnOnce(&mut Command),
 ) -> miette::Result<f64> {
+    let folder = tempfile::tempdir().into_diagnostic()?;
+    fs::write(folder.path().join("flat_field.py"), FLAT_FIELD).into_diagnostic()?;
+    let file = folder.path().join("script.py");
+    fs::write(&file, script).into_diagnostic()?;
     let mut command = Command::new(interpreter);
-    command.arg("-");
+    command.arg(file);
     with(&mut command);
-    run(command, script)
+    run(command)
         .map(|printed| printed.lines_per_second)
         .wrap_err_with(|| format!("{} cannot run the script", interpreter.display()))
 }
 
-fn run(mut command: Command, script: &str) -> miette::Result<Printed> {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
+fn run(mut command: Command) -> miette::Result<Printed> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
         .into_diagnostic()?;
-    if let Some(mut input) = child.stdin.take() {
-        // One that reads none of it says why itself.
-        let _ = input.write_all(script.as_bytes());
-    }
-    let output = child.wait_with_output().into_diagnostic()?;
     if !output.status.success() {
         return Err(miette!(
             help = "install tests/peers/inspection/requirements.txt into it",
