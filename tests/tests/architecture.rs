@@ -1,6 +1,8 @@
 //! Which way the arrows between the crates run.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Names of all crates that a package is built from.
@@ -70,4 +72,34 @@ fn arrows_only_run_downwards() {
     for other in ["millsight-runtime", "millsight-firmware-config"] {
         assert!(!has(&trainer, other), "the trainer depends on {other}");
     }
+}
+
+/// The clock on the wall jumps, by hand, by NTP and twice a year. What is due when is
+/// therefore told by the monotonic clock alone; where a moment is written down, one
+/// function reads the other.
+#[test]
+fn the_runtime_times_nothing_by_the_clock_on_the_wall() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/src");
+    let mut readers = Vec::new();
+    let mut folders = vec![source.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            if ["SystemTime", "Timestamp::now", "Zoned::now"]
+                .iter()
+                .any(|clock| text.contains(clock))
+            {
+                let name = path.strip_prefix(&source).unwrap();
+                readers.push(name.display().to_string());
+            }
+        }
+    }
+    readers.sort();
+    // The moment of a recorded row, and the name of the demonstration's folder.
+    assert_eq!(readers, ["commands/demo.rs", "record/database.rs"]);
 }

@@ -27,17 +27,20 @@ enum Step {
     Pixels(usize),
     /// Says that lines were missing before.
     Gap(u64, u64),
+    /// Sets the camera's clock to so many milliseconds before the first line.
+    Clock(u64),
     /// Takes its time.
     Sleep(u64),
     /// Panics.
     Panic,
 }
-use Step::{Lines as L, Panic, Pixels, Sleep};
+use Step::{Clock, Lines as L, Panic, Pixels, Sleep};
 
 struct Scripted {
     steps: VecDeque<Step>,
     pixels: Vec<u8>,
     lines: u64,
+    clock: Duration,
 }
 
 impl Source for Scripted {
@@ -60,6 +63,10 @@ impl Source for Scripted {
                     reason: "lost long ago".into(),
                 }));
             }
+            Some(Clock(milliseconds)) => {
+                self.clock = Duration::from_millis(milliseconds);
+                return self.next_event();
+            }
             Some(Sleep(milliseconds)) => {
                 thread::sleep(Duration::from_millis(milliseconds));
                 return self.next_event();
@@ -72,7 +79,7 @@ impl Source for Scripted {
         Ok(Event::Lines(LineBlock {
             first_line,
             pixels: &self.pixels,
-            timestamp: Duration::from_millis(self.lines),
+            timestamp: self.clock.saturating_add(Duration::from_millis(self.lines)),
             encoder: None,
         }))
     }
@@ -117,6 +124,7 @@ fn run_steps(steps: &[Step], setting: Setting) -> (Outcome, Ledger) {
         steps: steps.iter().copied().collect(),
         pixels: Vec::new(),
         lines: 0,
+        clock: Duration::ZERO,
     };
     let (send, receive) = mpsc::channel();
     thread::spawn(move || {

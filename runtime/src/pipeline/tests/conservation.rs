@@ -33,8 +33,8 @@ fn moody(seed: u64, most_ms: u64) -> impl FnMut(usize, usize) -> Vec<f32> + Send
     }
 }
 
-/// Lines, gaps, pauses, jumps of the line numbers, and at the end perhaps a
-/// panic.
+/// Lines, gaps, pauses, jumps of the line numbers and of the camera's clock, and at
+/// the end perhaps a panic.
 fn steps(random: &mut Pcg64) -> VecDeque<Step> {
     let mut line = 0;
     let mut steps = VecDeque::new();
@@ -44,6 +44,7 @@ fn steps(random: &mut Pcg64) -> VecDeque<Step> {
             0 => steps.push_back(Step::Gap(line, lines)),
             1 => steps.push_back(Sleep(random.random_range(0..8))),
             2 => line = line.saturating_sub(lines),
+            3 => steps.push_back(Clock(random.random::<u64>() >> random.random_range(0..64))),
             _ => {
                 steps.push_back(L(line, lines as usize));
                 line += lines;
@@ -98,6 +99,7 @@ fn tiles_are_conserved_whatever_happens() {
             steps: steps(&mut random),
             pixels: Vec::new(),
             lines: 0,
+            clock: Duration::ZERO,
         };
         let outcome = thread::scope(|scope| {
             if let Some(after) = stops_after {

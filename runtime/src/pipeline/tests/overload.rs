@@ -55,6 +55,7 @@ fn record(
                 steps: [L(0, lines)].into(),
                 pixels: Vec::new(),
                 lines: 0,
+                clock: Duration::ZERO,
             }),
             geometry: geometry(),
             classifiers,
