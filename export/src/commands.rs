@@ -1,6 +1,8 @@
 //! Commands of the program that are more than a few lines.
 
+mod judged;
 pub mod quantize;
+pub mod thresholds;
 
 use miette::{IntoDiagnostic, miette};
 use millsight_export::engine::{self, Engine, EngineRequest};

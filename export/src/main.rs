@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use commands::quantize::QuantizeArguments;
+use commands::thresholds::ThresholdsArguments;
 use miette::IntoDiagnostic;
 use millsight_export::card::{ModelCard, OutputKind, Parity};
 use millsight_export::command_line;
@@ -89,9 +90,9 @@ Examples:
     Card(CardArguments),
     /// Put a model into 8 bits.
     ///
-    /// Convolutions and linear layers are computed in whole numbers; norms,
-    /// softmax and GELU stay as they are. Both models are then run on labelled
-    /// tiles, and what that costs goes into the card. A model that loses more
+    /// Convolutions and linear layers are computed in whole numbers, with ranges
+    /// from the train part of labelled tiles; norms, softmax and GELU stay as they
+    /// are. Both models are then run on the val part, and what that costs goes into the card. A model that loses more
     /// than is tolerated is not written. Thresholds that were chosen for a miss
     /// rate are chosen anew, by what the new model says of the val part.
     #[command(after_help = "\
@@ -101,6 +102,18 @@ Examples:
   millsight-export quantize vit.onnx --tiles steel/split.csv \\
     --form dynamic --out vit-int8.onnx")]
     Quantize(Box<QuantizeArguments>),
+    /// Choose the thresholds of a model file for another miss rate.
+    ///
+    /// The model is run on the val part of labelled tiles. Each defect class is
+    /// flagged from the largest probability on that leaves out so few of its
+    /// tiles that the exact 95 % bound of the share that is missed keeps the
+    /// rate. Thresholds, temperature and what they come to go into the card; the
+    /// graph stays as it is.
+    #[command(after_help = "\
+Examples:
+  millsight-export thresholds screen.onnx --tiles steel/split.csv \\
+    --miss-rate 0.01 --out screen.onnx")]
+    Thresholds(ThresholdsArguments),
     /// Print a completion script for a shell.
     ///
     /// With it the shell completes commands and options of `millsight-export`.
@@ -205,6 +218,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify_model(arguments, cli.json),
         Command::Card(arguments) => write_card(arguments, cli.json),
         Command::Quantize(arguments) => arguments.run(cli.json),
+        Command::Thresholds(arguments) => arguments.run(cli.json),
         Command::Completions { shell } => {
             let script = command_line::completions(*shell, Cli::command());
             output::write(|out| out.write_all(script.as_bytes())).map_err(Into::into)

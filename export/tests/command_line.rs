@@ -278,6 +278,52 @@ fn a_model_is_put_into_8_bits_unless_that_costs_too_much() {
 }
 
 #[test]
+fn thresholds_are_chosen_for_another_miss_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = "path,label,split\n".to_owned();
+    for number in 0..8u32 {
+        let name = format!("{number}.png");
+        let level = |x: u32, y: u32| (x * 7 + y * (3 + number) + number * 19) % 200;
+        let image = image::GrayImage::from_fn(80, 80, |x, y| image::Luma([level(x, y) as u8]));
+        image.save(folder.path().join(&name)).unwrap();
+        let label = ["no_defect", "cracks"][number as usize % 2];
+        table.push_str(&format!("{name},{label},val\n"));
+    }
+    let tiles = folder.path().join("split.csv");
+    std::fs::write(&tiles, table).unwrap();
+    let (model, out) = (
+        folder.path().join("in.onnx"),
+        folder.path().join("out.onnx"),
+    );
+    let mut card = export(&["card", "--sidecar"]);
+    card.arg(fixture("foreign_vit.toml"))
+        .arg(fixture("foreign_vit.onnx"));
+    card.arg("--out").arg(&model).assert().success();
+    let choose = |rate: &str| {
+        let mut command = export(&["thresholds", "--engine", "embedded", "--json", "--tiles"]);
+        command.arg(&tiles).arg(&model).arg("--out").arg(&out);
+        command.args(["--miss-rate", rate]);
+        command
+    };
+    // Of 4 tiles two may be missed: the upper bound of two is 0.93, of three 0.99.
+    let chosen = json(&mut choose("0.94"));
+    let figures = &chosen["operating_point"]["parts"]["val"]["classes"]["cracks"];
+    assert_eq!(figures["missed"]["of"], 4);
+    assert_eq!(figures["missed"]["count"], 2, "{chosen}");
+    let before = json(export(&["inspect", "--json"]).arg(&model));
+    let after = json(export(&["inspect", "--json"]).arg(&out));
+    assert_eq!(before["graph"], after["graph"]);
+    assert_eq!(after["card"]["thresholds"], chosen["thresholds"]);
+    assert!(chosen["thresholds"]["cracks"].is_number(), "{chosen}");
+
+    let said = complaint(&mut choose("1"), 2);
+    assert!(said.contains("below 1"), "{said}");
+    std::fs::write(&tiles, "path,label,split\n0.png,no_defect,test\n").unwrap();
+    let said = complaint(&mut choose("0.5"), 1);
+    assert!(said.contains("no tiles in its val part"), "{said}");
+}
+
+#[test]
 fn completions_that_cannot_be_written_are_an_error() {
     let full = std::fs::File::options()
         .write(true)

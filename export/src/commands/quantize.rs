@@ -1,19 +1,19 @@
 //! `quantize`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use miette::{IntoDiagnostic, miette};
 use millsight_export::card::Quantization;
-use millsight_export::engine::{Engine, EngineChoice, EngineRequest};
 use millsight_export::labelled;
 use millsight_export::metrics::{self, Confusion, most_probable};
 use millsight_export::model_file::ModelFile;
-use millsight_export::operating::{self, Judged};
 use millsight_export::output;
 use millsight_export::quantize::{Clipping, Form, quantized};
 use millsight_export::verify::ReferenceInput;
 use serde_json::json;
+
+use super::judged::{TileArguments, promise};
 
 #[derive(Debug, Args)]
 pub struct QuantizeArguments {
@@ -24,15 +24,8 @@ pub struct QuantizeArguments {
     #[arg(long, value_name = "FILE")]
     sidecar: Option<PathBuf>,
 
-    /// Table of labelled tiles with the columns path, label and split: ranges
-    /// come from its train part, the check is made on its val part.
-    #[arg(long, value_name = "CSV")]
-    tiles: PathBuf,
-
-    /// Folder to which the table's paths are relative; without it that of the
-    /// table.
-    #[arg(long, value_name = "FOLDER")]
-    data_root: Option<PathBuf>,
+    #[command(flatten)]
+    tiles: TileArguments,
 
     /// Model file to write.
     #[arg(long, value_name = "FILE")]
@@ -59,14 +52,6 @@ pub struct QuantizeArguments {
     /// written.
     #[arg(long, value_name = "SHARE", default_value_t = 0.005, value_parser = share)]
     tolerance: f64,
-
-    /// What runs both models for the check.
-    #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
-    engine: EngineChoice,
-
-    /// ONNX Runtime's shared library, where it is not found by itself.
-    #[arg(long, value_name = "FILE")]
-    library: Option<PathBuf>,
 }
 
 /// What is computed in whole numbers.
@@ -108,16 +93,11 @@ fn percentile(text: &str) -> Result<f64, String> {
 impl QuantizeArguments {
     pub fn run(&self, as_json: bool) -> miette::Result<()> {
         let model = ModelFile::load(&self.model, self.sidecar.as_deref()).into_diagnostic()?;
-        let root = match &self.data_root {
-            Some(root) => root.as_path(),
-            None => self.tiles.parent().unwrap_or(&self.tiles),
-        };
-        let part = |split| labelled::read(&self.tiles, root, split, &model.card);
-        let val = part("val").into_diagnostic()?;
+        let val = self.tiles.part("val", &model.card)?;
         let (form, clipping) = (self.form(), self.clipping());
         let (calibration, count) = match form {
             Form::Static => {
-                let train = part("train").into_diagnostic()?;
+                let train = self.tiles.part("train", &model.card)?;
                 let step = train.len().div_ceil(self.samples.max(1));
                 let files: Vec<_> = train.iter().step_by(step).collect();
                 let files = files.iter().map(|tile| tile.file.as_path());
@@ -128,22 +108,14 @@ impl QuantizeArguments {
             Form::Dynamic => (ReferenceInput::U8(Vec::new()), 0),
         };
         let whole = quantized(&model, form, clipping, &calibration, count).into_diagnostic()?;
-        let files: Vec<&Path> = val.iter().map(|tile| tile.file.as_path()).collect();
-        let scores = |model: &ModelFile| -> miette::Result<(Vec<f32>, String)> {
-            let mut engine = self.start(model)?;
-            let scores = labelled::scores(engine.as_mut(), model, &files).into_diagnostic()?;
-            let identity = engine.identity();
-            let name = format!("{} {}", identity.name, identity.version);
-            Ok((scores, name))
-        };
         let classes = &model.card.classes;
         let labels: Vec<usize> = val.iter().map(|tile| tile.class).collect();
         let confusion = |scores: &[f32]| {
             let predicted = most_probable(scores, classes.len());
             Confusion::of(classes.len(), &labels, &predicted)
         };
-        let before = confusion(&scores(&model)?.0).balanced_accuracy();
-        let (whole_scores, engine) = scores(&whole)?;
+        let before = confusion(&self.tiles.scores(&model, &val)?.0).balanced_accuracy();
+        let (whole_scores, engine) = self.tiles.scores(&whole, &val)?;
         let after_all = confusion(&whole_scores);
         let after = after_all.balanced_accuracy();
         if before - after > self.tolerance {
@@ -160,19 +132,7 @@ impl QuantizeArguments {
         // What was true of the original need not be of this.
         card.provenance.metrics = metrics::named("val", classes, &after_all);
         if let Some(point) = &model.card.provenance.operating_point {
-            let kinds: Vec<String> = val.iter().map(|tile| tile.kind.clone()).collect();
-            let judged = Judged {
-                classes,
-                labels: &labels,
-                kinds: &kinds,
-                logits: &whole_scores,
-                split: "val",
-            };
-            if let Some(chosen) = operating::choose(judged, point.miss_rate) {
-                card.thresholds = chosen.thresholds;
-                card.calibration = Some(chosen.calibration);
-                card.provenance.operating_point = Some(chosen.point);
-            }
+            promise(&mut card, &val, &whole_scores, point.miss_rate);
         }
         card.provenance.quantization = Some(Quantization {
             form: name_of(self.form),
@@ -228,15 +188,6 @@ impl QuantizeArguments {
             ClippingChoice::Percentile => Clipping::Percentile(self.percentile),
             ClippingChoice::Entropy => Clipping::Entropy,
         }
-    }
-
-    fn start(&self, model: &ModelFile) -> miette::Result<Box<dyn Engine>> {
-        let request = EngineRequest {
-            choice: self.engine,
-            library: self.library.clone(),
-            ..EngineRequest::default()
-        };
-        super::start_engine(model, &request)
     }
 }
 
