@@ -12,7 +12,7 @@ pub mod yolo_cls;
 use crate::weights::NamedArrays;
 
 pub use screen::{ScreenSpec, screen_classifier};
-pub use vit::{Pooling, VitSpec, vit_classifier};
+pub use vit::{Pooling, VitSpec, vit_classifier, vit_weights};
 pub use yolo_cls::{YoloClsSpec, yolo_classifier};
 
 /// Name of every graph's input.

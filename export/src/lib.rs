@@ -32,6 +32,7 @@ pub mod output;
 pub mod panics;
 pub mod preprocess;
 pub mod quantize;
+mod tensor;
 pub mod verdict;
 pub mod verify;
 pub mod weights;

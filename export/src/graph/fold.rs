@@ -31,3 +31,33 @@ pub(super) fn fold_grey(
     }
     (folded, offset)
 }
+
+/// Filters of grey levels, `[outputs, 1, side, side]`, as filters of normalised images
+/// of three equal channels: the inverse of [`fold_grey`], each channel's part of the sum
+/// being a third.
+pub(super) fn unfold_grey(
+    folded: &[f32],
+    offset: &[f32],
+    mean: [f32; 3],
+    std: [f32; 3],
+) -> (Vec<f32>, Vec<f32>) {
+    let area = folded.len() / offset.len();
+    let mut weight = Vec::with_capacity(3 * folded.len());
+    let mut bias = Vec::with_capacity(offset.len());
+    for (plane, &offset) in folded.chunks_exact(area).zip(offset) {
+        let sum: f64 = plane.iter().map(|&weight| f64::from(weight)).sum();
+        let mut whole = f64::from(offset);
+        for channel in 0..3 {
+            // Of each level a third of 255 standard deviations.
+            whole += f64::from(mean[channel]) * 255.0 / 3.0 * sum;
+            let factor = 255.0 * f64::from(std[channel]) / 3.0;
+            weight.extend(
+                plane
+                    .iter()
+                    .map(|&weight| (f64::from(weight) * factor) as f32),
+            );
+        }
+        bias.push(whole as f32);
+    }
+    (weight, bias)
+}

@@ -2,6 +2,7 @@
 //! 16x16 Words", 2021) in the layout and with the parameter names of timm's
 //! `VisionTransformer`.
 
+mod reader;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::builder::Builder;
 use super::{GraphError, InputForm, check_weights};
 use crate::weights::NamedArrays;
+pub use reader::vit_weights;
 use writer::Writer;
 
 /// The shape of a Vision Transformer.

@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 
-use onnx_protobuf::tensor_proto::DataType;
-use onnx_protobuf::{GraphProto, TensorProto};
+use onnx_protobuf::GraphProto;
+
+use crate::tensor::integers;
 
 /// Largest number of elements of a tensor: 1 GiB in 32-bit floating point.
 pub(crate) const LARGEST_TENSOR: u64 = 1 << 28;
@@ -52,16 +53,4 @@ pub(super) fn check(graph: &GraphProto) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-/// The elements of a tensor of 64-bit integers; none of another.
-fn integers(tensor: &TensorProto) -> Vec<i64> {
-    if tensor.data_type != DataType::INT64 as i32 {
-        return Vec::new();
-    }
-    if !tensor.int64_data.is_empty() {
-        return tensor.int64_data.clone();
-    }
-    let (words, _) = tensor.raw_data.as_chunks::<8>();
-    words.iter().map(|word| i64::from_le_bytes(*word)).collect()
 }

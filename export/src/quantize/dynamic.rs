@@ -6,8 +6,9 @@ use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 
 use super::QuantizeError;
-use super::sites::{Operator, Site, constants, floats, sites};
+use super::sites::{Operator, Site, constants, sites};
 use super::weights::{self, constant, node, replace_nodes, whole, with_integer};
+use crate::tensor::floats;
 
 /// Replaces linear layers by `MatMulInteger` of their activations, put into
 /// whole numbers by `DynamicQuantizeLinear`, and their weights.

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+use crate::tensor::floats;
 
 /// An operator that multiplies activations by constant weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,22 +67,6 @@ pub(super) fn constants(graph: &GraphProto) -> HashMap<&str, &TensorProto> {
     constants
         .map(|tensor| (tensor.name.as_str(), tensor))
         .collect()
-}
-
-/// The elements of a constant of 32-bit floats.
-pub(super) fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
-    if tensor.data_type != DataType::FLOAT as i32 {
-        return None;
-    }
-    let count = tensor.dims.iter().product::<i64>();
-    let values: Vec<f32> = match tensor.raw_data.is_empty() {
-        true => tensor.float_data.clone(),
-        false => {
-            let (words, _) = tensor.raw_data.as_chunks::<4>();
-            words.iter().map(|word| f32::from_le_bytes(*word)).collect()
-        }
-    };
-    (usize::try_from(count) == Ok(values.len())).then_some(values)
 }
 
 fn site(index: usize, node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Option<Site> {

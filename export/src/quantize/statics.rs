@@ -7,9 +7,10 @@ use onnx_protobuf::{GraphProto, NodeProto};
 
 use super::QuantizeError;
 use super::range::Levels;
-use super::sites::{Operator, Site, constants, floats, sites};
+use super::sites::{Operator, Site, constants, sites};
 use super::stem::Stem;
 use super::weights::{self, constant, node, replace_nodes, whole, with_integer};
+use crate::tensor::floats;
 
 /// What is put into whole numbers.
 pub(super) struct Plan {

@@ -16,7 +16,7 @@ use super::progress::report_adoption;
 ///
 /// FILE is whatever `train --init` takes: timm's weights (.safetensors or
 /// .pth), checkpoints of MAE, DINO and DINOv2, DINOv2 with Hugging Face's
-/// names, or weights of a run. The result is what timm loads into its
+/// names, weights of a run, or a model file that was exported here. The result is what timm loads into its
 /// VisionTransformer (`load_state_dict`, strict), half precision widened.
 /// Whose names were recognised, what is missing, what was not needed and what
 /// is unknown is said on standard error.

@@ -45,8 +45,8 @@ pub struct RecipeArgs {
     /// Begin with the weights of this file. A screen takes the best.safetensors of
     /// another screen. A Vision Transformer takes timm's weights (.safetensors or
     /// .pth), a checkpoint of MAE, DINO or DINOv2, DINOv2 with Hugging Face's
-    /// names, or the best.safetensors or backbone.safetensors of another run;
-    /// positions are resampled to the image size as the file's own program does
+    /// names, the best.safetensors or backbone.safetensors of another run, or a
+    /// model file that was exported here (.onnx, not in 8 bits); positions are resampled to the image size as the file's own program does
     /// it, and what is missing or unknown is listed.
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::engine::{Batch, Embedded, Engine};
 use crate::graph::testing::{model_file, scores_of_both_forms};
 use crate::model_file::ModelFile;
 
@@ -129,4 +130,57 @@ fn every_node_is_named_and_every_output_has_a_shape() {
             );
         }
     }
+}
+
+#[test]
+fn weights_that_are_taken_out_of_a_model_file_make_the_same_network() {
+    for (pooling, qkv_bias, layer_scale) in [
+        (Pooling::ClassToken, true, true),
+        (Pooling::Mean, false, false),
+    ] {
+        let spec = VitSpec {
+            qkv_bias,
+            layer_scale,
+            ..spec(pooling)
+        };
+        let card = crate::card::Preprocessing::imagenet();
+        let folded = InputForm::FoldedGrey {
+            mean: card.mean,
+            std: card.std,
+        };
+        for form in [folded, InputForm::Normalised] {
+            let first = model(&spec, form);
+            let (read, weights) = vit_weights(&first).unwrap();
+            assert_eq!(read, spec);
+            let graph = vit_classifier(&read, &weights, folded).unwrap();
+            let size = [spec.image_height, spec.image_width];
+            let again = model_file(graph, size, &["no_defect", "a", "b", "c"], folded);
+            let area = spec.image_height * spec.image_width;
+            let levels: Vec<u8> = (0..area).map(|i| (i * 37 % 256) as u8).collect();
+            let scores = |model: &ModelFile| {
+                let mut engine = Embedded::load(model).unwrap();
+                let mut scores = Vec::new();
+                engine.run(Batch::U8(&levels), 1, &mut scores).unwrap();
+                scores
+            };
+            let before = scores(&model(&spec, folded));
+            for (before, after) in before.iter().zip(scores(&again)) {
+                assert!((before - after).abs() < 1e-4, "{before} {after}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_of_another_network_are_refused_in_words() {
+    let spec = spec(Pooling::Mean);
+    let whole = crate::quantize::quantized(
+        &model(&spec, InputForm::Normalised),
+        crate::quantize::Form::Dynamic,
+        crate::quantize::Clipping::None,
+        &crate::verify::ReferenceInput::U8(Vec::new()),
+        0,
+    );
+    let error = vit_weights(&whole.unwrap()).unwrap_err().to_string();
+    assert!(error.contains("in 8 bits"), "{error}");
 }
