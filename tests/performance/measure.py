@@ -78,13 +78,13 @@ def header(*cells):
 
 
 def tables(results):
-    rates = {name: run["said"] for name, run in results.items() if name.startswith("line-rate")}
+    titles = {
+        "line-rate": "screen and classifier, ONNX Runtime",
+        "line-rate without a screen": "classifier on every tile, ONNX Runtime",
+        "line-rate embedded": "screen and classifier, embedded engine",
+    }
+    rates = {name: results[name]["said"] for name in titles if name in results}
     if rates:
-        titles = {
-            "line-rate": "screen and classifier, ONNX Runtime",
-            "line-rate embedded": "screen and classifier, embedded engine",
-            "line-rate without a screen": "classifier on every tile, ONNX Runtime",
-        }
         header("", "lines/s held", "at lines/s", "unjudged", "late", "p50, p95, p99, max ms", "cores", "MiB", "allocations/s")
         for name, said in rates.items():
             at, latency = said["at_rate"], said["at_rate"]["latency_ms"]
