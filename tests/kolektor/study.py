@@ -5,7 +5,7 @@ docs/results.md.
 
     pip install -r tests/kolektor/requirements.txt
     cargo build --release -p millsight-trainer
-    python3 tests/kolektor/study.py KOLEKTOR_SDD --out kolektor
+    python3 tests/kolektor/study.py KOLEKTOR_SDD --out kolektor --classifier models/millsight-vit.onnx
     python3 tests/kolektor/study.py --tables
 
 KOLEKTOR_SDD is the data set's folder, with the folders `defect` and `no_defect`. Of
@@ -36,7 +36,7 @@ CLEAN, CRACKS = "no_defect", "cracks"
 DRAWS = 2000
 
 CLASSIFIER = [
-    *("--width", "128", "--depth", "4", "--heads", "4", "--epochs", "30", "--batch-size", "16"),
+    *("--width", "128", "--depth", "4", "--heads", "4", "--epochs", "20", "--batch-size", "16"),
     *("--learning-rate", "2.5e-4", "--schedule", "cosine", "--warmup-epochs", "2"),
     *("--clip-gradient-norm", "1", "--augment", "flips,brightness"),
 ]
