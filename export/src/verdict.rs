@@ -72,6 +72,23 @@ impl VerdictRule {
         self.no_defect
     }
 
+    /// How far probabilities are from another verdict than a flagged `class`, 0 to 1:
+    /// by how much the class reaches its threshold, or, where it has none, exceeds the
+    /// next probable one.
+    ///
+    /// # Panics
+    /// When there is no class of that index.
+    pub fn margin(&self, class: usize, probabilities: &[f32]) -> f32 {
+        let reached = self.thresholds[class].unwrap_or_else(|| {
+            let others = probabilities
+                .iter()
+                .enumerate()
+                .filter(|&(index, _)| index != class);
+            others.map(|(_, &other)| other).fold(0.0, f32::max)
+        });
+        (probabilities[class] - reached).clamp(0.0, 1.0)
+    }
+
     /// Replaces the scores of one tile, one for each class, by its
     /// probabilities and gives the verdict: the most probable of the defect
     /// classes that reach their threshold, or that are the most probable of
@@ -177,6 +194,13 @@ mod tests {
         let flagged = verdict(&card(&thresholds, Some(2.0)), [2.0, 0.0, -9.0]);
         assert!(flagged.flagged);
         assert!((flagged.probability - 0.268).abs() < 2e-3, "{flagged:?}");
+    }
+
+    #[test]
+    fn the_margin_is_what_lies_between_a_verdict_and_another() {
+        let rule = VerdictRule::of(&card(&[("cracks", 0.25)], None)).unwrap();
+        assert_eq!(rule.margin(1, &[0.4, 0.375, 0.225]), 0.125);
+        assert_eq!(rule.margin(2, &[0.125, 0.25, 0.625]), 0.375);
     }
 
     #[test]

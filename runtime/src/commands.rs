@@ -11,6 +11,7 @@ mod inspect;
 mod preprocess;
 mod progress;
 mod record;
+mod review;
 mod simulate;
 mod summary;
 
@@ -102,6 +103,13 @@ enum Command {
     /// pieces, gaps and tiles, and the tiles' images in tiles/RUN/.
     #[command(subcommand, after_help = record::EXAMPLES)]
     Record(record::Command),
+    Review(review::Arguments),
+    /// Say who may review a record.
+    ///
+    /// A viewer looks, an operator reviews tiles, an engineer also changes the
+    /// model.
+    #[command(subcommand, after_help = review::ACCOUNTS_EXAMPLES)]
+    Accounts(review::Command),
     Doctor(doctor::Arguments),
     /// Measure how fast this machine inspects.
     #[command(subcommand, after_help = bench::EXAMPLES)]
@@ -181,6 +189,8 @@ pub fn execute(cli: Cli) -> miette::Result<ExitCode> {
         Command::Engine(command) => engine::execute(&command, json),
         Command::FlatField(arguments) => flat_field::flat_field(&arguments, json),
         Command::Record(command) => record::execute(&command, json),
+        Command::Review(arguments) => review::review(&arguments, json),
+        Command::Accounts(command) => review::accounts(&command, json),
         Command::Doctor(arguments) => doctor::doctor(&arguments, json),
         Command::Bench(command) => bench::execute(&command, json),
         Command::Completions { shell } => {

@@ -19,6 +19,7 @@ pub mod networks;
 pub mod pipeline;
 pub mod position;
 pub mod record;
+pub mod review;
 pub mod source;
 pub mod station;
 pub mod web;

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
 use prometheus_client::collector::Collector;
 pub use prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet, prometheus_text};
@@ -131,6 +135,18 @@ impl Out<'_> {
         }
         Ok(())
     }
+}
+
+/// `/metrics`, where Prometheus reads them.
+pub fn routes(metrics: Metrics) -> Router {
+    let metrics = Arc::new(metrics);
+    let scrape = move || async move {
+        match metrics.text() {
+            Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    };
+    Router::new().route("/metrics", get(scrape))
 }
 
 #[cfg(test)]

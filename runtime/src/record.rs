@@ -53,7 +53,9 @@ use crate::ledger::{ModelIdentity, Recorded, Summary, TileState};
 use crate::position::Geometry;
 use crate::source::Gap;
 pub use database::database_path;
+pub(crate) use database::{existing, file_uri, now, open_for_reading};
 pub use error::RecordError;
+pub(crate) use error::remedy;
 use folder::FolderLock;
 use images::Images;
 pub use images::read_tile;
@@ -265,7 +267,7 @@ impl Recorder {
             f64::from(verdict.probability),
             serde_json::to_string(&judged.probabilities).unwrap_or_default(),
             latency.as_secs_f64() * 1000.0,
-            database::now(),
+            now(),
         ];
         match self.execute(database::JUDGE_TILE, values) {
             Ok(_) => self.group.rows.late_verdicts += 1,
@@ -380,7 +382,7 @@ impl Recorder {
         };
         let (run, piece) = (self.run, self.piece);
         let (lines, missing) = (summary.lines.r#in as i64, summary.lines.missing as i64);
-        let moment = database::now();
+        let moment = now();
         self.execute(database::FINISH_RUN, params![run, moment, status, json])?;
         self.execute(
             database::FINISH_PIECE,
@@ -431,7 +433,7 @@ impl Recorder {
             image_problem,
             file,
             latency,
-            database::now(),
+            now(),
         ];
         let inserted = execute(
             &self.database,

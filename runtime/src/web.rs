@@ -1,17 +1,11 @@
-//! The web server of a run, on a thread of its own.
+//! A web server on a thread of its own.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use tokio::sync::oneshot;
-
-use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// A server that runs until it is dropped.
 pub struct Server {
@@ -23,7 +17,7 @@ pub struct Server {
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "cannot listen at {address}: {error}; choose another port in `web.listen`, or end the program that uses it"
+    "cannot listen at {address}: {error}; choose another port (`web.listen`, --listen), or end the program that uses it"
 )]
 pub struct ListenError {
     address: SocketAddr,
@@ -31,21 +25,20 @@ pub struct ListenError {
 }
 
 impl Server {
-    /// Serves `/metrics` at an address; port 0: any that is free.
+    /// Serves at an address; port 0: any that is free.
     ///
     /// # Errors
     /// When the address cannot be used.
-    pub fn start(address: SocketAddr, metrics: Metrics) -> Result<Self, ListenError> {
+    pub fn start(address: SocketAddr, app: Router) -> Result<Self, ListenError> {
         let failed = |error| ListenError { address, error };
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let bound = listener.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
+            .enable_all()
             .build()
             .map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let app = router(metrics);
         let serve = async move {
             let listener = match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => listener,
@@ -88,31 +81,22 @@ impl Drop for Server {
     }
 }
 
-fn router(metrics: Metrics) -> Router {
-    let metrics = Arc::new(metrics);
-    let scrape = move || async move {
-        match metrics.text() {
-            Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        }
-    };
-    Router::new().route("/metrics", get(scrape))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::io::{Read, Write};
     use std::net::TcpStream;
+    use std::sync::Arc;
 
     use super::*;
     use crate::ledger::Ledger;
+    use crate::metrics::{self, Metrics};
 
     fn start(address: SocketAddr) -> Result<Server, ListenError> {
         let ledger = Ledger::new(&["no_defect".into()]);
         ledger.lines(42);
-        Server::start(address, Metrics::new(Arc::new(ledger)))
+        Server::start(address, metrics::routes(Metrics::new(Arc::new(ledger))))
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::classify::SettledRow;
 use crate::cores;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, ModelIdentity, Summary};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::networks::{self, Networks};
 use crate::pipeline::{self, Drive, Outcome, Run};
 use crate::position::Geometry;
@@ -247,7 +247,7 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     let _server = match station.web.as_ref().and_then(Web::address) {
         Some(address) => {
             let metrics = Metrics::new(Arc::clone(&ledger));
-            let server = Server::start(address, metrics).into_diagnostic()?;
+            let server = Server::start(address, metrics::routes(metrics)).into_diagnostic()?;
             eprintln!("metrics at http://{}/metrics", server.address());
             Some(server)
         }

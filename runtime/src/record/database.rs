@@ -1,5 +1,6 @@
 //! The database of a record: opening it, and the statements that write it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,6 +49,26 @@ pub fn database_path(folder: &Path) -> PathBuf {
     folder.join("record.sqlite")
 }
 
+/// The database of the record in a folder.
+///
+/// # Errors
+/// When the folder holds none, or cannot be looked at.
+pub(crate) fn existing(folder: &Path) -> Result<PathBuf, RecordError> {
+    let database = database_path(folder);
+    match std::fs::metadata(&database) {
+        Ok(_) => Ok(database),
+        Err(error) => {
+            let path = folder.to_path_buf();
+            Err(match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                    RecordError::Missing { path }
+                }
+                _ => RecordError::Folder { path, error },
+            })
+        }
+    }
+}
+
 /// Opens or creates a database to write to.
 ///
 /// # Errors
@@ -82,7 +103,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, RecordError> {
 ///
 /// # Errors
 /// When it cannot be opened or is none of this program's.
-pub(super) fn open_for_reading(path: &Path) -> Result<Connection, RecordError> {
+pub(crate) fn open_for_reading(path: &Path) -> Result<Connection, RecordError> {
     let failed = RecordError::open(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = match open_and_look(path, flags) {
@@ -90,7 +111,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, RecordError> {
         // may not, and the log holds nothing, the database is all there is.
         Err(_) if has_empty_log(path) => {
             let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-            open_and_look(Path::new(&immutable_uri(path)), flags)
+            open_and_look(Path::new(&file_uri(path, "immutable=1")), flags)
         }
         opened => opened,
     };
@@ -136,12 +157,13 @@ fn has_empty_log(path: &Path) -> bool {
     log.push("-wal");
     match std::fs::metadata(&log) {
         Ok(metadata) => metadata.len() == 0,
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
-/// The name under which SQLite opens a file that nobody changes.
-fn immutable_uri(path: &Path) -> String {
+/// The name under which SQLite opens a file with parameters, such as
+/// `immutable=1`: nobody changes it.
+pub(crate) fn file_uri(path: &Path, parameters: &str) -> String {
     let mut uri = String::from("file:");
     for &byte in path.as_os_str().as_encoded_bytes() {
         match byte {
@@ -150,7 +172,7 @@ fn immutable_uri(path: &Path) -> String {
             _ => uri.push_str(&format!("%{byte:02X}")),
         }
     }
-    uri + "?immutable=1"
+    uri + "?" + parameters
 }
 
 /// Begins run number `run` or a higher one; gives its number and that of its
@@ -196,6 +218,6 @@ pub(super) fn begin_run(
 }
 
 /// The present moment, RFC 3339 in UTC.
-pub(super) fn now() -> String {
+pub(crate) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }

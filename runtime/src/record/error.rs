@@ -120,7 +120,7 @@ impl RecordError {
 }
 
 /// What to do about an error of SQLite.
-fn remedy(error: &rusqlite::Error) -> &'static str {
+pub(crate) fn remedy(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             "it is damaged or no record: move it away, or choose another folder"

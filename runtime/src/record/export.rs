@@ -7,7 +7,7 @@ use rusqlite::{Row, types::ValueRef};
 use serde_json::{Map, Value};
 
 use super::RecordError;
-use super::database::{database_path, open_for_reading};
+use super::database::{existing, open_for_reading};
 
 /// Tables in the order in which they are written; each line has its table's
 /// name under `record`.
@@ -37,15 +37,7 @@ pub enum ExportError {
 /// When `folder` holds no record, the record cannot be read, or the output
 /// cannot be written.
 pub fn json_lines(folder: &Path, output: &mut impl Write) -> Result<(), ExportError> {
-    let path = database_path(folder);
-    if let Err(error) = std::fs::metadata(&path) {
-        let path = folder.to_path_buf();
-        return Err(match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => RecordError::Missing { path },
-            _ => RecordError::Folder { path, error },
-        }
-        .into());
-    }
+    let path = existing(folder)?;
     let failed = RecordError::read(&path);
     let database = open_for_reading(&path)?;
     let database = database.unchecked_transaction().map_err(&failed)?;

@@ -1,0 +1,222 @@
+//! What the page and other programs are served.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum_login::AuthManagerLayerBuilder;
+use tower_sessions::cookie::SameSite;
+use tower_sessions::cookie::time::Duration;
+use tower_sessions::{Expiry, MemoryStore, SessionManagerLayer};
+
+use super::accounts::{AccountError, Accounts};
+use super::error::ReviewError;
+use super::login::{Attempts, Backend};
+use super::store::Review;
+use super::{api, login, pages};
+
+/// How long someone stays logged in who does nothing: a shift.
+const IDLE: Duration = Duration::hours(8);
+
+/// Scripts, styles and images come from here alone, and nobody may put the page into
+/// a frame.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
+     frame-ancestors 'none'";
+
+/// How the page behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Whether the page is reached by TLS, so that its cookie is for TLS alone.
+    pub is_encrypted: bool,
+    /// Share of the reviewed tiles that come back to be decided once more, 0 to 1.
+    pub again: f64,
+}
+
+/// Why the page cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The review cannot be used.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    /// The accounts cannot be used.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+}
+
+/// What all requests share.
+pub(super) struct Shared {
+    review: Mutex<Review>,
+    accounts: Mutex<Accounts>,
+    pub(super) settings: Settings,
+}
+
+impl Shared {
+    /// Does something with the review, on a thread that may wait for the disk.
+    pub(super) async fn with_review<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Review) -> Result<T, ReviewError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let shared = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            work(&shared.review.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        Ok(done.await.map_err(Problem::panicked)??)
+    }
+
+    /// Does something with the accounts, on a thread that may take its time.
+    pub(super) async fn with_accounts<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
+    ) -> Result<T, AccountError> {
+        let shared = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            work(
+                &shared
+                    .accounts
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner),
+            )
+        });
+        match done.await {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+/// Everything that is served for a record, behind logins.
+///
+/// # Errors
+/// When the review or the accounts cannot be opened.
+pub fn router(folder: &Path, settings: Settings) -> Result<Router, ServeError> {
+    let shared = Arc::new(Shared {
+        review: Mutex::new(Review::open(folder)?),
+        accounts: Mutex::new(Accounts::open(folder)?),
+        settings,
+    });
+    let sessions = SessionManagerLayer::new(MemoryStore::default())
+        .with_name("millsight")
+        .with_secure(settings.is_encrypted)
+        .with_http_only(true)
+        .with_same_site(SameSite::Strict)
+        .with_expiry(Expiry::OnInactivity(IDLE));
+    let backend = Backend::new(Arc::clone(&shared));
+    let logins = AuthManagerLayerBuilder::new(backend, sessions).build();
+    Ok(Router::new()
+        .merge(pages::routes())
+        .merge(login::routes(Attempts::default()))
+        .nest("/api/v1", api::routes())
+        .with_state(shared)
+        .layer(logins)
+        .layer(middleware::from_fn(same_origin))
+        .layer(middleware::from_fn(guard)))
+}
+
+/// Refuses requests that change something and come from another site's page: a
+/// browser says where they come from.
+async fn same_origin(request: Request, next: Next) -> Response {
+    let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    if is_safe || is_same_origin(request.headers()) {
+        return next.run(request).await;
+    }
+    Problem::new(StatusCode::FORBIDDEN, "the request comes from another site").into_response()
+}
+
+fn is_same_origin(headers: &axum::http::HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
+        return site == "same-origin";
+    }
+    let host = text(header::HOST).unwrap_or_default();
+    let origin = text(header::ORIGIN).unwrap_or_default();
+    let named = origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"));
+    !host.is_empty() && named == Some(host)
+}
+
+/// Tells browsers what the page may do.
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // What a session shows is for nobody who comes later.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Why a request is not answered, as JSON: `{"error": "…"}`.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    error: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self {
+            status,
+            error: error.into(),
+        }
+    }
+
+    fn panicked(error: tokio::task::JoinError) -> Self {
+        tracing::error!("a request failed: {error}");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the request failed; the log says why",
+        )
+    }
+}
+
+impl From<ReviewError> for Problem {
+    fn from(error: ReviewError) -> Self {
+        let status = match &error {
+            ReviewError::NoTile(_) => StatusCode::NOT_FOUND,
+            ReviewError::NoClass { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            ReviewError::KeyInUse(_) | ReviewError::NotUndone { .. } => StatusCode::CONFLICT,
+            _ => {
+                tracing::error!("{error}");
+                StatusCode::INSUFFICIENT_STORAGE
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        let status = match &error {
+            AccountError::Missing(_) => StatusCode::NOT_FOUND,
+            AccountError::Exists(_) | AccountError::LastEngineer(_) => StatusCode::CONFLICT,
+            AccountError::Name(_) | AccountError::Password(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => {
+                tracing::error!("{error}");
+                StatusCode::INSUFFICIENT_STORAGE
+            }
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({ "error": self.error });
+        (self.status, axum::Json(body)).into_response()
+    }
+}
