@@ -8,6 +8,7 @@ mod doctor;
 mod engine;
 mod flat_field;
 mod inspect;
+mod labels;
 mod preprocess;
 mod progress;
 mod record;
@@ -104,6 +105,9 @@ enum Command {
     #[command(subcommand, after_help = record::EXAMPLES)]
     Record(record::Command),
     Review(review::Arguments),
+    /// Take what reviewers said back to the trainer.
+    #[command(subcommand, after_help = labels::EXAMPLES)]
+    Labels(labels::Command),
     /// Say who may review a record.
     ///
     /// A viewer looks, an operator reviews tiles, an engineer also changes the
@@ -190,6 +194,7 @@ pub fn execute(cli: Cli) -> miette::Result<ExitCode> {
         Command::FlatField(arguments) => flat_field::flat_field(&arguments, json),
         Command::Record(command) => record::execute(&command, json),
         Command::Review(arguments) => review::review(&arguments, json),
+        Command::Labels(command) => labels::execute(&command, json),
         Command::Accounts(command) => review::accounts(&command, json),
         Command::Doctor(arguments) => doctor::doctor(&arguments, json),
         Command::Bench(command) => bench::execute(&command, json),

@@ -10,11 +10,13 @@ mod api;
 mod decision;
 mod error;
 mod follow;
+mod labels;
 mod login;
 mod pages;
 mod queue;
 mod server;
 mod store;
+mod tables;
 mod tile;
 
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod tests;
 pub use decision::{Decision, NewDecision};
 pub use error::ReviewError;
 pub use follow::Follower;
+pub use labels::{Exported, TABLE};
 pub use queue::{Order, Waiting};
 pub use server::{ServeError, Settings, router};
 pub use store::{Review, review_path};

@@ -113,7 +113,6 @@ pub fn review(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
     }
     let folder = &arguments.record;
     let settings = Settings {
-        is_encrypted: false,
         again: arguments.again,
     };
     let app = review::router(folder, settings).into_diagnostic()?;

@@ -8,6 +8,7 @@ use rand::RngExt;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use super::tables;
 use crate::record::now;
 
 /// Version of the tables, kept in the database as `user_version`.
@@ -161,20 +162,7 @@ impl Accounts {
             error,
         };
         let database = Connection::open(&path).map_err(failed)?;
-        let prepare = || -> rusqlite::Result<i64> {
-            database.busy_timeout(std::time::Duration::from_secs(5))?;
-            database.pragma_update(None, "synchronous", "FULL")?;
-            database.execute_batch("BEGIN IMMEDIATE")?;
-            let tables: i64 =
-                database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            if tables == 0 {
-                database.execute_batch(SCHEMA)?;
-                database.pragma_update(None, "user_version", FORMAT)?;
-            }
-            database.execute_batch("COMMIT")?;
-            database.pragma_query_value(None, "user_version", |row| row.get(0))
-        };
-        let found = prepare().map_err(failed)?;
+        let found = tables::make(&database, SCHEMA, FORMAT).map_err(failed)?;
         if found != FORMAT {
             return Err(AccountError::Format { path, found });
         }

@@ -34,6 +34,14 @@ pub enum ReviewError {
     /// The thread that follows the record cannot be started.
     #[error("no thread can be started to follow the record: {0}")]
     Thread(std::io::Error),
+    /// Labels cannot be written.
+    #[error("cannot write {path}: {error}; check the folder and the space left on its disk")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        error: std::io::Error,
+    },
     /// Nobody should look at the tile.
     #[error("there is no tile {0} to review")]
     NoTile(i64),

@@ -31,8 +31,6 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 /// How the page behaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Whether the page is reached by TLS, so that its cookie is for TLS alone.
-    pub is_encrypted: bool,
     /// Share of the reviewed tiles that come back to be decided once more, 0 to 1.
     pub again: f64,
 }
@@ -102,7 +100,8 @@ pub fn router(folder: &Path, settings: Settings) -> Result<Router, ServeError> {
     });
     let sessions = SessionManagerLayer::new(MemoryStore::default())
         .with_name("millsight")
-        .with_secure(settings.is_encrypted)
+        // The page is for this computer alone, and not encrypted.
+        .with_secure(false)
         .with_http_only(true)
         .with_same_site(SameSite::Strict)
         .with_expiry(Expiry::OnInactivity(IDLE));

@@ -1,11 +1,11 @@
 //! The database of a review, beside that of the record.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::error::ReviewError;
+use super::tables;
 use crate::record::{RecordError, existing, file_uri, open_for_reading};
 
 /// Version of the tables, kept in the database as `user_version`. It changes
@@ -13,9 +13,6 @@ use crate::record::{RecordError, existing, file_uri, open_for_reading};
 const FORMAT: i64 = 1;
 
 const SCHEMA: &str = include_str!("schema.sql");
-
-/// Longest wait for another program that writes to the review.
-const BUSY: Duration = Duration::from_secs(5);
 
 /// The review of a record: reads the record, keeps what people said of its tiles.
 /// Several may be open at once, in this program and in others.
@@ -45,23 +42,7 @@ impl Review {
         let database =
             Connection::open_with_flags(&path, OpenFlags::default() | OpenFlags::SQLITE_OPEN_URI)
                 .map_err(&failed)?;
-        database.busy_timeout(BUSY).map_err(&failed)?;
-        let prepare = || -> rusqlite::Result<i64> {
-            database.pragma_update(None, "journal_mode", "WAL")?;
-            // A decision is on the disk before its reviewer is told so.
-            database.pragma_update(None, "synchronous", "FULL")?;
-            database.pragma_update(None, "foreign_keys", "ON")?;
-            database.execute_batch("BEGIN IMMEDIATE")?;
-            let tables: i64 =
-                database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            if tables == 0 {
-                database.execute_batch(SCHEMA)?;
-                database.pragma_update(None, "user_version", FORMAT)?;
-            }
-            database.execute_batch("COMMIT")?;
-            database.pragma_query_value(None, "user_version", |row| row.get(0))
-        };
-        let found = prepare().map_err(&failed)?;
+        let found = tables::make(&database, SCHEMA, FORMAT).map_err(&failed)?;
         if found != FORMAT {
             return Err(ReviewError::Format {
                 path: path.clone(),

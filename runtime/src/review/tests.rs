@@ -18,6 +18,7 @@ use crate::position::Geometry;
 use crate::record::{JudgedLate, Recorder, RunDescription};
 use crate::station;
 
+mod accounts;
 mod http;
 
 /// What a tile is recorded as: the class's index and its probability, or unjudged.
@@ -434,4 +435,44 @@ fn an_image_outside_the_record_is_none() {
             .unwrap();
         assert_eq!(review.image(1).unwrap(), None, "{path}");
     }
+}
+
+#[test]
+fn labels_are_what_reviewers_agree_on() {
+    let tiles = [None, Some((CRACKS, 0.75)), None, None, None];
+    let (folder, _recorder, review) = reviewed(&tiles);
+    for (key, reviewer, tile, class) in [
+        ("a", "anna", 1, "overfill"),
+        ("b", "anna", 2, "cracks"),
+        ("c", "bela", 2, "cracks"),
+        ("d", "anna", 3, "cracks"),
+        ("e", "bela", 3, "no_defect"),
+        ("f", "anna", 4, "cracks"),
+    ] {
+        review
+            .decide(reviewer, &said(key, tile, class), 0.0)
+            .unwrap();
+    }
+    let cannot_tell = NewDecision {
+        class: None,
+        ..said("g", 5, "")
+    };
+    review.decide("anna", &cannot_tell, 0.0).unwrap();
+    let taken_back = review.last_of("anna", 2).unwrap()[1].id;
+    review.undo("anna", taken_back, "h").unwrap();
+
+    let out = folder.path().join("labels");
+    let exported = review.export_labels(&out).unwrap();
+    let counts = (exported.tiles, exported.disputed, exported.cannot_tell);
+    assert_eq!(counts, (2, 1, 1));
+    let image = out.join("cracks/run1piece1_0000001_0.png");
+    assert_eq!(image::open(image).unwrap().to_luma8().as_raw()[0], 9);
+    let table = fs::read_to_string(out.join(TABLE)).unwrap();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert!(lines[0].starts_with("path,label,reviewer,decisions,predicted"));
+    assert!(lines[1].starts_with("overfill/run1piece1_0000000_0.png,overfill,anna,1,,,"));
+    assert!(lines[2].contains(",cracks,bela,2,cracks,0.75,"), "{table}");
+    // Again, nothing changes.
+    assert_eq!(review.export_labels(&out).unwrap(), exported);
 }

@@ -136,7 +136,7 @@ impl Review {
 }
 
 /// Whether a path leads nowhere but further down.
-fn is_inside(path: &Path) -> bool {
+pub(super) fn is_inside(path: &Path) -> bool {
     path.components()
         .all(|component| matches!(component, Component::Normal(_)))
 }

@@ -12,6 +12,7 @@ const state = {
   next: null, // what to ask for after
   skipped: new Set(), // left for later
   shownSince: 0,
+  count: { flagged: 0, unjudged: 0 }, // waiting
   decided: [], // own decisions with their tiles, the last one last
   zoom: false,
   stretch: false,
@@ -38,9 +39,9 @@ function element(name, text, attributes = {}) {
   return made;
 }
 
-// Grey levels from the 1st to the 99th percentile over the whole range.
-function stretched(context, width, height) {
-  const pixels = context.getImageData(0, 0, width, height);
+// Grey levels of the tile from the 1st to the 99th percentile over the whole range.
+function stretched(context, from, side) {
+  const pixels = context.getImageData(from, from, side, side);
   const counts = new Uint32Array(256);
   for (let at = 0; at < pixels.data.length; at += 4) counts[pixels.data[at]]++;
   const share = (pixels.data.length / 4) * 0.01;
@@ -53,7 +54,19 @@ function stretched(context, width, height) {
     const level = (pixels.data[at] - low) * scale;
     pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = level;
   }
-  context.putImageData(pixels, 0, 0);
+  context.putImageData(pixels, from, from);
+}
+
+// What stands where no neighbour is drawn: tiles that were cleared have no image.
+function unrecorded(context, side) {
+  context.fillStyle = "#22262b";
+  context.fillRect(0, 0, side, side);
+  context.fillStyle = "#8b96a2";
+  context.font = "44px system-ui, sans-serif";
+  context.textAlign = "center";
+  for (let row = 0; row < 3; row++) {
+    for (let column = 0; column < 3; column++) context.fillText("not recorded", (column + 0.5) * TILE, (row + 0.5) * TILE);
+  }
 }
 
 async function draw() {
@@ -75,6 +88,7 @@ async function draw() {
   try {
     const own = await image(tile.id);
     if (state.waiting[0] !== tile) return;
+    if (state.around) unrecorded(context, side);
     context.drawImage(own, middle, middle);
     if (state.around) {
       const { neighbours } = await ask("GET", `/api/v1/tiles/${tile.id}`);
@@ -84,7 +98,7 @@ async function draw() {
         context.drawImage(picture, middle + columns * TILE, middle + rows * TILE);
       }
     }
-    if (state.stretch) stretched(context, side, side);
+    if (state.stretch) stretched(context, middle, TILE);
     if (state.around) {
       context.strokeStyle = "#ff9d3c";
       context.lineWidth = 6;
@@ -155,8 +169,15 @@ function show() {
   draw();
 }
 
+// How many wait; a tile that was decided or taken back is one less or more.
 function count(waiting) {
+  state.count = waiting;
   byId("waiting").textContent = `${waiting.flagged} flagged and ${waiting.unjudged} unjudged wait`;
+}
+
+function recount(tile, change) {
+  const kind = tile.state === "unjudged" ? "unjudged" : "flagged";
+  count({ ...state.count, [kind]: Math.max(state.count[kind] + change, 0) });
 }
 
 // Asks for more tiles when few are left. What is known already is not taken twice.
@@ -221,6 +242,7 @@ function decide(name) {
       took_ms: Math.round(performance.now() - state.shownSince),
     });
     state.decided.push({ tile, decision });
+    if (!decision.is_blind) recount(tile, -1);
     byId("said").textContent = `${name === null ? "can't tell" : words(name)}: ${tile.piece_name}, ${tile.metres.toFixed(2)} m`;
     state.waiting.shift();
     await fill();
@@ -237,6 +259,7 @@ function undo() {
     }
     await surely(`/api/v1/decisions/${last.decision.id}/undo`, { key: newKey() });
     state.decided.pop();
+    if (!last.decision.is_blind) recount(last.tile, 1);
     byId("said").textContent = "undone";
     state.waiting = [last.tile, ...state.waiting.filter(({ id }) => id !== last.tile.id)];
     show();

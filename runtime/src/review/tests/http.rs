@@ -45,10 +45,7 @@ fn served() -> Served {
         accounts.add(role.name(), role).unwrap();
         accounts.choose_password(role.name(), PASSWORD).unwrap();
     }
-    let settings = Settings {
-        is_encrypted: false,
-        again: 0.0,
-    };
+    let settings = Settings { again: 0.0 };
     Served {
         app: router(folder.path(), settings).unwrap(),
         folder,
