@@ -21,6 +21,9 @@ use super::server::{Problem, Shared};
 /// minute.
 const ATTEMPTS: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 
+/// Names of which attempts are remembered before those of the last minutes alone are.
+const MOST_NAMES: usize = 1000;
+
 /// Finds and checks accounts.
 #[derive(Clone)]
 pub(super) struct Backend {
@@ -107,6 +110,21 @@ impl Default for Attempts {
     }
 }
 
+impl Attempts {
+    /// Counts another attempt, which is refused after too many.
+    fn another(&self, name: &String) -> Result<(), Problem> {
+        if self.0.len() > MOST_NAMES {
+            self.0.retain_recent();
+        }
+        self.0.check_key(name).map_err(|_| {
+            Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many attempts for this account; wait a minute",
+            )
+        })
+    }
+}
+
 /// Someone who is logged in and has chosen a password.
 pub(super) struct Who(pub(super) Account);
 
@@ -168,12 +186,7 @@ async fn log_in(
     if given.password.len() > 4 * LONGEST_PASSWORD || given.name.len() > 200 {
         return Err(wrong());
     }
-    if attempts.0.check_key(&given.name).is_err() {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too many attempts for this account; wait a minute",
-        ));
-    }
+    attempts.another(&given.name)?;
     let name = given.name.clone();
     let found = login.authenticate(given).await.map_err(failed)?;
     let Some(account) = found else {
@@ -217,12 +230,7 @@ async fn choose_password(
 ) -> Result<Json<Account>, Problem> {
     let account = login.user.clone();
     let account = account.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "log in first"))?;
-    if attempts.0.check_key(&account.name).is_err() {
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too many attempts for this account; wait a minute",
-        ));
-    }
+    attempts.another(&account.name)?;
     let credentials = Credentials {
         name: account.name.clone(),
         password: given.old,
