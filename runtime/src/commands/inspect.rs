@@ -1,5 +1,6 @@
 //! `run` and `replay`: lines go in, recorded verdicts come out.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::networks::{self, Networks};
 use crate::pipeline::{self, Drive, Outcome, Run};
 use crate::position::Geometry;
 use crate::record::{Recorder, RunDescription};
+use crate::review::{Follower, Page, Settings};
 use crate::source::Source;
 use crate::source::recording::Header;
 use crate::source::simulated::{self, TruthJudge};
@@ -244,12 +246,10 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     let drive = drive(station, source.header());
     let stop = stop_on_interrupt()?;
     let ledger = Arc::new(Ledger::new(&model.card.classes));
-    let _server = match station.web.as_ref().and_then(Web::address) {
+    let _served = match station.web.as_ref().and_then(Web::address) {
         Some(address) => {
-            let metrics = Metrics::new(Arc::clone(&ledger));
-            let server = Server::start(address, metrics::routes(metrics)).into_diagnostic()?;
-            eprintln!("metrics at http://{}/metrics", server.address());
-            Some(server)
+            let folder = recorder.as_ref().map(Recorder::folder);
+            Some(serve(address, Arc::clone(&ledger), folder)?)
         }
         None => None,
     };
@@ -324,6 +324,32 @@ fn finish_record(recorder: Option<Recorder>, summary: &mut Summary, stopped: boo
                 .push(format!("the record is incomplete: {error}"));
         }
     }
+}
+
+/// Serves the metrics of a run and, to this computer alone, the page on which its
+/// record is reviewed.
+fn serve(
+    address: SocketAddr,
+    ledger: Arc<Ledger>,
+    record: Option<&Path>,
+) -> miette::Result<(Server, Option<Follower>)> {
+    let mut routes = metrics::routes(Metrics::new(ledger));
+    let (mut follower, mut first_account) = (None, None);
+    if let Some(folder) = record.filter(|_| address.ip().is_loopback()) {
+        let page = Page::open(folder, Settings::default()).into_diagnostic()?;
+        routes = routes.merge(page.routes);
+        (follower, first_account) = (Some(page.follower), page.first_account);
+    }
+    let server = Server::start(address, routes).into_diagnostic()?;
+    let address = server.address();
+    eprintln!("metrics at http://{address}/metrics");
+    if follower.is_some() {
+        eprintln!("review at http://{address}/");
+    }
+    if let Some((account, password)) = first_account {
+        eprintln!("log in as {account} with the password {password}, for the first time only");
+    }
+    Ok((server, follower))
 }
 
 /// A recording that is held to a line rate is held to its own.

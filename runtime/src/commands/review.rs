@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::stop_on_interrupt;
 use crate::review::accounts::{Accounts, Role};
-use crate::review::{self, Follower, Settings};
+use crate::review::{Page, Settings};
 use crate::web::Server;
 
 const REVIEW_EXAMPLES: &str = "\
@@ -53,7 +53,7 @@ pub struct Arguments {
 
     /// Share of the reviewed tiles that come back later, to measure how far
     /// people agree.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = Settings::default().again, value_parser = share)]
     again: f64,
 }
 
@@ -111,24 +111,24 @@ pub fn review(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
             arguments.listen
         ));
     }
-    let folder = &arguments.record;
     let settings = Settings {
         again: arguments.again,
     };
-    let app = review::router(folder, settings).into_diagnostic()?;
-    let first = Accounts::open(folder).and_then(|accounts| accounts.first());
-    let first = first.into_diagnostic()?;
-    let _follower = Follower::start(folder).into_diagnostic()?;
-    let server = Server::start(arguments.listen, app).into_diagnostic()?;
+    let Page {
+        routes,
+        first_account,
+        follower: _follower,
+    } = Page::open(&arguments.record, settings).into_diagnostic()?;
+    let server = Server::start(arguments.listen, routes).into_diagnostic()?;
     let stop = stop_on_interrupt()?;
     let page = format!("http://{}/", server.address());
     if as_json {
-        let (account, password) = first.unzip();
+        let (account, password) = first_account.unzip();
         output::line(json!({"page": page, "account": account, "one_time_password": password}))?;
     } else {
         output::write(|out| {
             writeln!(out, "page      {page}")?;
-            if let Some((account, password)) = &first {
+            if let Some((account, password)) = &first_account {
                 writeln!(out, "account   {account}")?;
                 writeln!(out, "password  {password}   (for the first time only)")?;
             }

@@ -35,6 +35,12 @@ pub struct Settings {
     pub again: f64,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self { again: 0.05 }
+    }
+}
+
 /// Why the page cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
