@@ -226,6 +226,14 @@ fn start_log(verbose: u8) {
         .init();
 }
 
+/// A share on the command line, 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("a share from 0 to 1 is expected".to_owned()),
+    }
+}
+
 /// A flag that Ctrl-C or a termination signal sets.
 fn stop_on_interrupt() -> miette::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));

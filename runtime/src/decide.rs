@@ -82,6 +82,13 @@ impl Decider {
         self.rule.no_defect()
     }
 
+    /// How far probabilities are from another verdict than `class`; `None` when the
+    /// class is unknown or they are not one for each class. See [`VerdictRule::margin`].
+    pub fn margin(&self, class: &str, probabilities: &[f32]) -> Option<f32> {
+        let index = self.classes.iter().position(|name| name == class)?;
+        (probabilities.len() == self.classes.len()).then(|| self.rule.margin(index, probabilities))
+    }
+
     /// Replaces the scores of one tile by its probabilities and gives the
     /// verdict; see [`VerdictRule::judge`].
     pub fn decide(&self, scores: &mut [f32]) -> Verdict {

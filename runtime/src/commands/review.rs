@@ -12,7 +12,7 @@ use miette::{IntoDiagnostic, miette};
 use millsight_export::output;
 use serde_json::json;
 
-use super::stop_on_interrupt;
+use super::{share, stop_on_interrupt};
 use crate::review::accounts::{Accounts, Role};
 use crate::review::{Page, Settings};
 use crate::web::Server;
@@ -93,13 +93,6 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         record: PathBuf,
     },
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("a share from 0 to 1 is expected".to_owned()),
-    }
 }
 
 /// Serves until it is interrupted.

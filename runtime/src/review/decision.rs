@@ -55,6 +55,10 @@ pub struct Decision {
     pub is_undone: bool,
 }
 
+/// Of a decision `d`: it was made, and not undone.
+pub(super) const HOLDS: &str = "d.undoes IS NULL AND NOT EXISTS \
+     (SELECT 1 FROM decision u WHERE u.undoes = d.id)";
+
 /// Selects decisions in their order.
 fn selected(which: &str) -> String {
     format!(

@@ -8,6 +8,7 @@ use millsight_export::durable;
 use rusqlite::Row;
 use serde::Serialize;
 
+use super::decision::HOLDS;
 use super::error::ReviewError;
 use super::store::Review;
 use super::tile::is_inside;
@@ -58,13 +59,16 @@ struct Reviewed {
 
 /// Tiles with decisions that hold. `max` of an id picks the row that the other columns
 /// are of (SQLite's bare columns).
-const REVIEWED: &str = "SELECT tile.id, d.class, d.reviewer, count(*), \
-     count(DISTINCT coalesce(d.class, '')), tile.class, tile.probability, d.model_sha256, \
-     piece.name, piece.run, piece.id, tile.row, tile.\"column\", max(d.id) \
-     FROM decision d JOIN record.tile ON tile.id = d.tile \
-     JOIN record.piece ON piece.id = tile.piece \
-     WHERE d.undoes IS NULL AND NOT EXISTS (SELECT 1 FROM decision u WHERE u.undoes = d.id) \
-     GROUP BY tile.id ORDER BY tile.id";
+fn reviewed() -> String {
+    format!(
+        "SELECT tile.id, d.class, d.reviewer, count(*), \
+         count(DISTINCT coalesce(d.class, '')), tile.class, tile.probability, d.model_sha256, \
+         piece.name, piece.run, piece.id, tile.row, tile.\"column\", max(d.id) \
+         FROM decision d JOIN record.tile ON tile.id = d.tile \
+         JOIN record.piece ON piece.id = tile.piece \
+         WHERE {HOLDS} GROUP BY tile.id ORDER BY tile.id"
+    )
+}
 
 impl Review {
     /// Copies the images of all tiles on which the reviewers agree into `out`, in a
@@ -78,7 +82,7 @@ impl Review {
     pub fn export_labels(&self, out: &Path) -> Result<Exported, ReviewError> {
         let mut exported = Exported::default();
         let mut labels = Vec::new();
-        for reviewed in self.all(REVIEWED, [], read)? {
+        for reviewed in self.all(&reviewed(), [], read)? {
             let Reviewed {
                 tile,
                 label,

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use millsight_export::card::{ModelCard, NO_DEFECT};
-use millsight_export::verdict::VerdictRule;
 use millsight_firmware_config::Station;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
+use super::decision::HOLDS;
 use super::error::ReviewError;
 use super::store::Review;
+use crate::decide::Decider;
 
 /// Tiles that are taken over from the record at once, so that decisions need not
 /// wait.
@@ -41,12 +42,6 @@ pub struct Waiting {
     pub unjudged: u64,
     /// Flagged by the model.
     pub flagged: u64,
-}
-
-/// How verdicts came about in a run.
-struct RunRule {
-    classes: Vec<String>,
-    rule: Option<VerdictRule>,
 }
 
 impl Review {
@@ -171,10 +166,10 @@ impl Review {
             [AT_ONCE as i64],
             read_recorded,
         )?;
-        let mut rules = HashMap::new();
+        let mut deciders = HashMap::new();
         let mut taken = 0;
         for recorded in &new {
-            taken += u64::from(self.add(recorded, &mut rules)?);
+            taken += u64::from(self.add(recorded, &mut deciders)?);
         }
         if let Some(last) = new.last() {
             self.execute("UPDATE taken_over SET tile = ?1", [last.tile])?;
@@ -188,15 +183,16 @@ impl Review {
             "SELECT tile.id, piece.run, tile.class, tile.probabilities FROM candidate \
              JOIN record.tile ON tile.id = candidate.tile \
              JOIN record.piece ON piece.id = tile.piece \
-             WHERE candidate.nearness = -1 AND tile.class IS NOT NULL",
+             WHERE candidate.is_open IN (0, 1) AND candidate.nearness = -1 \
+             AND tile.class IS NOT NULL",
             [],
             read_recorded,
         )?;
-        let mut rules = HashMap::new();
+        let mut deciders = HashMap::new();
         for recorded in &judged {
             // What was decided of it stays; what is no defect need not be looked at.
             self.execute("DELETE FROM candidate WHERE tile = ?1", [recorded.tile])?;
-            self.add(recorded, &mut rules)?;
+            self.add(recorded, &mut deciders)?;
         }
         Ok(judged.len() as u64)
     }
@@ -205,26 +201,26 @@ impl Review {
     fn add(
         &self,
         recorded: &Recorded,
-        rules: &mut HashMap<i64, RunRule>,
+        deciders: &mut HashMap<i64, Option<Decider>>,
     ) -> Result<bool, ReviewError> {
         let (class, nearness) = match recorded.class.as_deref() {
             Some(NO_DEFECT) => return Ok(false),
             None => ("", UNJUDGED),
             Some(class) => {
                 let run = recorded.run;
-                let rule = match rules.entry(run) {
+                let decider = match deciders.entry(run) {
                     Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => entry.insert(self.rule_of(run)?),
+                    Entry::Vacant(entry) => entry.insert(self.decider_of(run)?),
                 };
-                (class, rule.nearness(class, &recorded.probabilities))
+                let probabilities = &recorded.probabilities;
+                (class, nearness(decider.as_ref(), class, probabilities))
             }
         };
-        self.execute(
+        let insert = format!(
             "INSERT INTO candidate (tile, class, nearness, is_open) VALUES (?1, ?2, ?3, \
-             NOT EXISTS (SELECT 1 FROM decision d WHERE d.tile = ?1 AND d.undoes IS NULL \
-             AND NOT EXISTS (SELECT 1 FROM decision u WHERE u.undoes = d.id)))",
-            params![recorded.tile, class, nearness],
-        )?;
+             NOT EXISTS (SELECT 1 FROM decision d WHERE d.tile = ?1 AND {HOLDS}))"
+        );
+        self.execute(&insert, params![recorded.tile, class, nearness])?;
         if nearness != UNJUDGED {
             self.execute(
                 "INSERT INTO class_count (class, tiles) VALUES (?1, 1) \
@@ -235,47 +231,25 @@ impl Review {
         Ok(true)
     }
 
-    /// The rule by which a run judged.
-    fn rule_of(&self, run: i64) -> Result<RunRule, ReviewError> {
+    /// What a run decided by; `None` where its card is not understood.
+    fn decider_of(&self, run: i64) -> Result<Option<Decider>, ReviewError> {
         let sql = "SELECT card, station_toml FROM record.run WHERE id = ?1";
         let found = self.one(sql, [run], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
         })?;
         let (card, station) = found.unwrap_or_default();
-        let Ok(card) = serde_json::from_str::<ModelCard>(&card) else {
-            return Ok(RunRule {
-                classes: Vec::new(),
-                rule: None,
-            });
-        };
-        let mut rule = VerdictRule::of(&card);
-        if let (Some(rule), Ok(station)) = (&mut rule, Station::parse(&station, "recorded")) {
-            for (class, &threshold) in &station.thresholds {
-                if let Some(index) = card.classes.iter().position(|name| name == class) {
-                    rule.set_threshold(index, threshold);
-                }
-            }
-        }
-        Ok(RunRule {
-            classes: card.classes,
-            rule,
-        })
+        let station = Station::parse(&station, "recorded");
+        let thresholds = station.map(|station| station.thresholds);
+        let card = serde_json::from_str::<ModelCard>(&card).ok();
+        Ok(card.and_then(|card| Decider::new(&card, &thresholds.unwrap_or_default()).ok()))
     }
 }
 
-impl RunRule {
-    /// How near another verdict was, in steps of `1 / STEPS`; 0 where that is not
-    /// known, so that it is looked at early.
-    fn nearness(&self, class: &str, probabilities: &[f32]) -> i64 {
-        let index = self.classes.iter().position(|name| name == class);
-        let margin = match (&self.rule, index) {
-            (Some(rule), Some(index)) if probabilities.len() == self.classes.len() => {
-                rule.margin(index, probabilities)
-            }
-            _ => 0.0,
-        };
-        (margin * STEPS) as i64
-    }
+/// How near another verdict was, in steps of `1 / STEPS`; 0 where that is not known, so
+/// that it is looked at early.
+fn nearness(decider: Option<&Decider>, class: &str, probabilities: &[f32]) -> i64 {
+    let margin = decider.and_then(|decider| decider.margin(class, probabilities));
+    (margin.unwrap_or(0.0) * STEPS) as i64
 }
 
 /// A tile as it is recorded.

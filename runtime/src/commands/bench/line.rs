@@ -8,7 +8,7 @@ use millsight_export::engine::EngineRequest;
 use millsight_firmware_config::{Screen, Station};
 
 use crate::bench::optics;
-use crate::commands::{EngineArguments, ModelArguments};
+use crate::commands::{EngineArguments, ModelArguments, share};
 use crate::flat_field::FlatField;
 use crate::source::prerendered::Prerendered;
 use crate::station;
@@ -90,11 +90,4 @@ pub fn draw(width: usize, rows: usize, share: f64, seed: u64) -> miette::Result<
 /// What corrects the lines of [`draw`].
 pub fn flat_field(width: usize) -> miette::Result<FlatField> {
     FlatField::new(&optics::reference(width), width).map_err(|reason| miette!("{reason}"))
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("a share from 0 to 1 is expected".to_owned()),
-    }
 }

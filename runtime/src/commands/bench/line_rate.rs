@@ -24,9 +24,10 @@ const SEARCH: Duration = Duration::from_secs(10);
 /// Find the highest line rate at which every tile is looked at in time.
 ///
 /// Lines of simulated steel, drawn beforehand, are given at a rate, every column
-/// of tiles covered, and corrected by a flat field. A rate is held when no tile is left unjudged, no verdict is
-/// late and the lines came at that rate. Then one run at the camera's rate shows
-/// latency, processor, memory and allocations. Nothing is recorded.
+/// of tiles covered, and corrected by a flat field. A rate is held when no tile is
+/// left unjudged, no verdict is late and the lines came at that rate. Then one run
+/// at the camera's rate shows latency, processor, memory and allocations. Nothing
+/// is recorded.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Seconds of the run that is shown; those that look for the highest rate take no
