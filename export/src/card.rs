@@ -383,6 +383,20 @@ pub struct Parity {
     pub max_abs: f32,
     /// The difference that was tolerated.
     pub tolerance: f32,
+    /// What the engine gave for tiles that anyone can draw
+    /// ([`verify::drawn`](crate::verify::drawn)); none in cards of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vectors: Vec<ParityVector>,
+}
+
+/// What the network gives for a drawn tile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParityVector {
+    /// Seed of the tile.
+    pub seed: u64,
+    /// Scores, one for each class.
+    pub scores: Vec<f32>,
 }
 
 /// How a model was put into 8 bits, and what that cost.

@@ -9,6 +9,8 @@
 //! `U8` for a folded model), and `logits` `[samples, classes]` (`F32`), what
 //! the network must give for it.
 
+mod vectors;
+
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
@@ -17,6 +19,8 @@ use crate::bounded;
 use crate::card::{ElementType, ModelCard, Parity};
 use crate::engine::{Batch, Engine, EngineError};
 use crate::model_file::{ModelFile, ModelFileError};
+use crate::preprocess::{PreprocessError, ViewError};
+pub use vectors::{drawn, reproduce};
 
 /// How far the scores of an engine may be from the reference by default: far
 /// above the noise of another order of summation, far below what would change
@@ -150,7 +154,6 @@ pub fn compare(
     reference: &Reference,
     tolerance: f32,
 ) -> Result<Parity, VerifyError> {
-    let classes = model.card.classes.len();
     let mut scores = Vec::with_capacity(reference.logits.len());
     let mut part = Vec::new();
     for start in (0..reference.samples).step_by(BATCH) {
@@ -158,51 +161,66 @@ pub fn compare(
         engine.run(reference.batch(start, count), count, &mut part)?;
         scores.extend_from_slice(&part);
     }
-    if scores.len() != reference.logits.len() || scores.is_empty() {
+    let name = engine_name(engine);
+    let classes = &model.card.classes;
+    let max_abs = compared(&name, classes, &scores, &reference.logits, tolerance)?;
+    Ok(Parity {
+        engine: name,
+        samples: reference.samples,
+        max_abs,
+        tolerance,
+        vectors: vectors::vectors(engine, model)?,
+    })
+}
+
+fn engine_name(engine: &dyn Engine) -> String {
+    let identity = engine.identity();
+    format!(
+        "{} {} ({})",
+        identity.name, identity.version, identity.provider
+    )
+}
+
+/// The largest difference of scores, `[samples, classes]`, from those that are expected.
+fn compared(
+    engine: &str,
+    classes: &[String],
+    scores: &[f32],
+    expected: &[f32],
+    tolerance: f32,
+) -> Result<f32, VerifyError> {
+    if scores.len() != expected.len() || scores.is_empty() {
         return Err(VerifyError::Count {
             got: scores.len(),
-            expected: reference.logits.len(),
+            expected: expected.len(),
         });
     }
-    let differences = scores
-        .iter()
-        .zip(&reference.logits)
-        .map(|(score, expected)| {
-            let difference = (score - expected).abs();
-            // A score that is not a number is as far off as can be.
-            if difference.is_nan() {
-                f32::INFINITY
-            } else {
-                difference
-            }
-        });
+    let differences = scores.iter().zip(expected).map(|(score, expected)| {
+        let difference = (score - expected).abs();
+        // A score that is not a number is as far off as can be.
+        if difference.is_nan() {
+            f32::INFINITY
+        } else {
+            difference
+        }
+    });
     let (worst, max_abs) =
         differences.enumerate().fold(
             (0, 0.0),
             |worst, one| if one.1 > worst.1 { one } else { worst },
         );
-    let identity = engine.identity();
-    let engine = format!(
-        "{} {} ({})",
-        identity.name, identity.version, identity.provider
-    );
     if max_abs > tolerance || tolerance.is_nan() {
         return Err(VerifyError::Exceeded {
-            engine,
-            sample: worst / classes,
-            class: model.card.classes[worst % classes].clone(),
+            engine: engine.to_owned(),
+            sample: worst / classes.len(),
+            class: classes[worst % classes.len()].clone(),
             got: scores[worst],
-            expected: reference.logits[worst],
+            expected: expected[worst],
             difference: max_abs,
             tolerance,
         });
     }
-    Ok(Parity {
-        engine,
-        samples: reference.samples,
-        max_abs,
-        tolerance,
-    })
+    Ok(max_abs)
 }
 
 /// The same model with the result of [`compare`] in its card. A model that
@@ -255,6 +273,12 @@ pub enum VerifyError {
     /// The engine fails.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// A drawn tile is none.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// A drawn tile does not fit the model's input.
+    #[error(transparent)]
+    Prepare(#[from] PreprocessError),
     /// The card cannot be written.
     #[error(transparent)]
     Model(#[from] ModelFileError),

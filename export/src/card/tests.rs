@@ -90,6 +90,7 @@ fn figures_are_finite() {
         samples: 1,
         max_abs: 0.0,
         tolerance: 1.0,
+        vectors: Vec::new(),
     };
     for bad in [f64::NAN, f64::INFINITY] {
         let text = problem(|card| {
@@ -215,6 +216,10 @@ fn json_keeps_every_field() {
             samples: 4,
             max_abs: 1e-6,
             tolerance: 1e-4,
+            vectors: vec![ParityVector {
+                seed: 3,
+                scores: vec![0.1, -2.0],
+            }],
         }),
         quantization: None,
     };

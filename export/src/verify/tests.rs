@@ -34,6 +34,33 @@ fn a_model_that_agrees_gets_its_parity_into_the_card() {
 }
 
 #[test]
+fn vectors_in_the_card_tell_another_network() {
+    let (model, reference) = foreign();
+    let mut engine = Embedded::load(&model).unwrap();
+    assert_eq!(reproduce(&mut engine, &model).unwrap(), None);
+    let verified = verified(&mut engine, &model, &reference, 1e-4).unwrap();
+    assert_eq!(reproduce(&mut engine, &verified).unwrap(), Some(0.0));
+    let mut card = verified.card.clone();
+    let parity = card.provenance.parity.as_mut().unwrap();
+    // Each tile has scores of its own, or they would tell little.
+    assert!(parity.vectors[0].scores != parity.vectors[1].scores);
+    parity.vectors[2].scores[1] += 0.01;
+    let other = verified.with_card(card).unwrap();
+    let error = reproduce(&mut engine, &other).unwrap_err().to_string();
+    assert!(error.contains("sample 2"), "{error}");
+}
+
+#[test]
+fn a_drawn_tile_is_the_same_everywhere() {
+    let tile = drawn(0);
+    assert_eq!(tile.len(), 512 * 512);
+    // The first numbers of SplitMix64 from the seed 0, of which the first byte is taken.
+    let first: Vec<u8> = (0..4).map(|square| tile[16 * square]).collect();
+    assert_eq!(first, [0xe2, 0x6e, 0x06, 0xf8]);
+    assert_eq!(tile[0], tile[15 * 512 + 15]);
+}
+
+#[test]
 fn a_model_that_differs_gets_no_card() {
     let (model, mut reference) = foreign();
     let mut engine = Embedded::load(&model).unwrap();
