@@ -21,6 +21,7 @@ fn rows(classes: &[(String, usize)]) -> Vec<Row> {
         height: None,
         mode: None,
         sha256: None,
+        group: None,
         split: None,
     };
     classes

@@ -72,6 +72,15 @@ pub enum DataError {
         /// Each file, with what the decoder said.
         files: Vec<(PathBuf, String)>,
     },
+    /// A folder without reviewed tiles.
+    #[error(
+        "{} has no labels.csv; `millsight labels export --record DIR --out FOLDER` writes it",
+        path.display()
+    )]
+    NoReviews {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A path cannot be written to a CSV table.
     #[error("the name of {} is not valid UTF-8; rename it", path.display())]
     Name {

@@ -1,11 +1,11 @@
 //! `index`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use miette::{IntoDiagnostic, Result};
 use millsight_export::output;
-use millsight_trainer::data::index;
+use millsight_trainer::data::index::{self, Index};
 use millsight_trainer::data::split_folders;
 use millsight_trainer::data::table::{self, class_order};
 use serde_json::json;
@@ -16,15 +16,26 @@ use serde_json::json;
 /// belong to that class. The table is CSV with the columns path (relative to
 /// FOLDER), label, width, height, mode (pixel format in Pillow's words) and
 /// sha256. PNG, JPEG, TIFF and BMP are known by their endings.
+///
+/// Tiles that people have reviewed (`millsight labels export`) are listed with
+/// --reviews, with or without a FOLDER of others. Their column group says of
+/// which piece they are, so that `millsight-train split` keeps them together.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   millsight-train index steel
-  millsight-train index steel --out tables/steel.csv --json")]
+  millsight-train index steel --out tables/steel.csv --json
+  millsight-train index --reviews labels
+  millsight-train index steel --reviews labels --out both.csv")]
 pub struct IndexArgs {
     /// Folder with one sub-folder for each class.
-    folder: PathBuf,
-    /// Table to write [default: FOLDER/index.csv].
+    #[arg(required_unless_present = "reviews")]
+    folder: Option<PathBuf>,
+    /// Folder of reviewed tiles; may be given again.
+    #[arg(long, value_name = "DIR")]
+    reviews: Vec<PathBuf>,
+    /// Table to write [default: index.csv in FOLDER, or in the first DIR].
+    /// Its paths are relative to that folder.
     #[arg(short, long, value_name = "CSV")]
     out: Option<PathBuf>,
     /// Print one line of JSON instead of text.
@@ -34,11 +45,18 @@ pub struct IndexArgs {
 
 impl IndexArgs {
     pub fn run(&self) -> Result<()> {
-        let found = index::folder(&self.folder).into_diagnostic()?;
-        let out = self
-            .out
-            .clone()
-            .unwrap_or_else(|| self.folder.join("index.csv"));
+        let mut found = match &self.folder {
+            Some(folder) => index::folder(folder).into_diagnostic()?,
+            None => Index::default(),
+        };
+        // There is one or the other.
+        let root = self.folder.as_ref().or(self.reviews.first());
+        let root = root.map(PathBuf::as_path).unwrap_or(Path::new("."));
+        for folder in &self.reviews {
+            let reviewed = index::reviewed(root, folder).into_diagnostic()?;
+            found.rows.extend(reviewed);
+        }
+        let out = self.out.clone().unwrap_or_else(|| root.join("index.csv"));
         table::write(&out, &found.rows).into_diagnostic()?;
         for path in &found.skipped {
             let why = match path.is_file() {
@@ -52,7 +70,7 @@ impl IndexArgs {
                 "left out: {} images directly in {}, outside the folders of the classes, for \
                  example {}",
                 found.outside.len(),
-                self.folder.display(),
+                root.display(),
                 found.outside[0].display()
             );
         }
@@ -64,7 +82,7 @@ impl IndexArgs {
             eprintln!(
                 "the classes are named like the parts of a split: \
                  `millsight-train split-from-folders {}` takes them for parts",
-                self.folder.display()
+                root.display()
             );
         }
         let count = |class: &String| found.rows.iter().filter(|row| row.label == *class).count();

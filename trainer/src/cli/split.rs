@@ -43,7 +43,8 @@ pub struct SplitArgs {
     test: f64,
     /// Keep tiles together that show the same piece or photograph, named by
     /// what this regular expression, or its first parenthesis, matches in
-    /// their paths. For tiles of `millsight simulate`: '/([^/_]+)_'
+    /// their paths; tiles that have a group in the table are kept together
+    /// anyway. For tiles of `millsight simulate`: '/([^/_]+)_'
     #[arg(long, value_name = "REGEX")]
     group_by: Option<Regex>,
     /// Folder to which the table's paths are relative [default: that of TABLE].
@@ -67,14 +68,12 @@ impl SplitArgs {
             val: self.val,
             test: self.test,
         };
-        match &self.group_by {
-            Some(pattern) => {
-                let groups = groups(&table.rows, pattern).into_diagnostic()?;
-                let number =
-                    grouped(&mut table.rows, &groups, shares, self.seed).into_diagnostic()?;
-                eprintln!("{number} groups are kept together");
-            }
-            None => stratified(&mut table.rows, shares, self.seed).into_diagnostic()?,
+        if self.group_by.is_some() || table.rows.iter().any(|row| row.group.is_some()) {
+            let groups = groups(&table.rows, self.group_by.as_ref()).into_diagnostic()?;
+            let number = grouped(&mut table.rows, &groups, shares, self.seed).into_diagnostic()?;
+            eprintln!("{number} groups are kept together");
+        } else {
+            stratified(&mut table.rows, shares, self.seed).into_diagnostic()?;
         }
         let shared = [
             (Split::Train, self.train),

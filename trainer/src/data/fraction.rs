@@ -39,6 +39,7 @@ mod tests {
             height: None,
             mode: None,
             sha256: None,
+            group: None,
             split: None,
         };
         classes

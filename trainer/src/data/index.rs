@@ -9,13 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::DataError;
 use super::image_header::Header;
-use super::table::{Row, class_order};
+use super::table::{Row, Table, class_order};
 
 /// File name endings that are taken for images, in lower case.
 pub const IMAGE_EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "tif", "tiff", "bmp"];
 
 /// What [`folder`] found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Index {
     /// One row for each image: classes in their order, paths by name.
     pub rows: Vec<Row>,
@@ -96,6 +96,44 @@ pub(super) fn classes(root: &Path, folder: &Path) -> Result<Index, DataError> {
     })
 }
 
+/// The rows of reviewed tiles in a folder that `millsight labels export` wrote, each
+/// with its piece as its group. Paths are relative to `root`, which may lie elsewhere.
+///
+/// # Errors
+/// When the folder has no table of labels, or it or an image cannot be read.
+pub fn reviewed(root: &Path, folder: &Path) -> Result<Vec<Row>, DataError> {
+    let table = folder.join(REVIEWED);
+    if !table.is_file() {
+        return Err(DataError::NoReviews {
+            path: folder.to_path_buf(),
+        });
+    }
+    let absolute = |path: &Path| std::path::absolute(path).map_err(DataError::io("find", path));
+    let (from, folder) = (absolute(root)?, absolute(folder)?);
+    let beside = pathdiff::diff_paths(&folder, &from).unwrap_or_else(|| folder.clone());
+    let labels = Table::read(&table)?.rows;
+    labels
+        .into_par_iter()
+        .map(|label| {
+            let described = describe(&folder, &label.label, &folder.join(&label.path))?;
+            let path = beside.join(&described.path);
+            let path = path.to_str().map(str::to_owned);
+            Ok(Row {
+                path: path
+                    .ok_or_else(|| DataError::Name {
+                        path: folder.clone(),
+                    })?
+                    .replace(std::path::MAIN_SEPARATOR, "/"),
+                group: label.group,
+                ..described
+            })
+        })
+        .collect()
+}
+
+/// Name of the table of labels.
+const REVIEWED: &str = "labels.csv";
+
 /// The visible entries of a folder by name, each with whether it is a folder.
 pub(super) fn children(folder: &Path) -> Result<Vec<(PathBuf, bool)>, DataError> {
     let mut children = Vec::new();
@@ -165,6 +203,7 @@ fn describe(root: &Path, label: &str, path: &Path) -> Result<Row, DataError> {
         height: Some(header.height),
         mode: Some(header.mode),
         sha256: Some(hex::encode(hash)),
+        group: None,
         split: None,
     })
 }
@@ -232,6 +271,32 @@ mod tests {
         assert_eq!(index.rows[0].mode.as_deref(), Some("L"));
         assert_eq!(index.skipped, [root.path().join("zebra/notes.txt")]);
         assert_eq!(index.outside, [root.path().join("of_no_class.png")]);
+    }
+
+    #[test]
+    fn reviewed_tiles_keep_their_pieces_and_are_found_from_elsewhere() {
+        let root = tempfile::tempdir().unwrap();
+        let (steel, labels) = (root.path().join("steel"), root.path().join("labels"));
+        for folder in [&steel, &labels.join("cracks")] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        GrayImage::new(4, 3)
+            .save(labels.join("cracks/a.png"))
+            .unwrap();
+        let message = reviewed(&steel, &labels).unwrap_err().to_string();
+        assert!(message.contains("millsight labels export"), "{message}");
+        std::fs::write(
+            labels.join("labels.csv"),
+            "path,label,group,reviewer\ncracks/a.png,cracks,run1piece2,anna\n",
+        )
+        .unwrap();
+        let rows = reviewed(&steel, &labels).unwrap();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].path, "../labels/cracks/a.png");
+        assert_eq!(rows[0].group.as_deref(), Some("run1piece2"));
+        assert_eq!((rows[0].width, rows[0].height), (Some(4), Some(3)));
+        assert!(steel.join(&rows[0].path).is_file());
+        assert_eq!(reviewed(&labels, &labels).unwrap()[0].path, "cracks/a.png");
     }
 
     /// Whoever opens a pipe waits for its other end.

@@ -167,22 +167,28 @@ pub fn grouped(
     Ok(members.len())
 }
 
-/// The group of each row: what `pattern` matches in its path, or the first
-/// parenthesis in the pattern where it has one.
+/// The group of each row: that of the table, or else what `pattern` matches in its path,
+/// or the first parenthesis in the pattern where it has one. Without a pattern a row that
+/// has no group is one by itself.
 ///
 /// # Errors
 /// When the pattern does not match a path.
-pub fn groups(rows: &[Row], pattern: &Regex) -> Result<Vec<String>, DataError> {
+pub fn groups(rows: &[Row], pattern: Option<&Regex>) -> Result<Vec<String>, DataError> {
+    let matched = |row: &Row, pattern: &Regex| {
+        pattern
+            .captures(&row.path)
+            .and_then(|found| found.get(1).or_else(|| found.get(0)))
+            .map(|group| group.as_str().to_owned())
+            .ok_or_else(|| DataError::NoGroup {
+                path: row.path.clone(),
+                pattern: pattern.to_string(),
+            })
+    };
     rows.iter()
-        .map(|row| {
-            pattern
-                .captures(&row.path)
-                .and_then(|found| found.get(1).or_else(|| found.get(0)))
-                .map(|group| group.as_str().to_owned())
-                .ok_or_else(|| DataError::NoGroup {
-                    path: row.path.clone(),
-                    pattern: pattern.to_string(),
-                })
+        .map(|row| match (&row.group, pattern) {
+            (Some(group), _) => Ok(group.clone()),
+            (None, Some(pattern)) => matched(row, pattern),
+            (None, None) => Ok(row.path.clone()),
         })
         .collect()
 }
@@ -227,6 +233,7 @@ mod tests {
                     height: None,
                     mode: None,
                     sha256: None,
+                    group: None,
                     split: None,
                 })
             })
@@ -298,7 +305,7 @@ mod tests {
             })
             .collect();
         let pattern = Regex::new("/([^_]+)_").unwrap();
-        let groups = groups(&rows, &pattern).unwrap();
+        let groups = groups(&rows, Some(&pattern)).unwrap();
         assert_eq!(groups[7], "piece001");
         assert_eq!(
             grouped(&mut rows, &groups, Shares::default(), 5).unwrap(),
@@ -316,8 +323,25 @@ mod tests {
                 );
             }
         }
-        let error = super::groups(&rows, &Regex::new("coil").unwrap()).unwrap_err();
+        let error = super::groups(&rows, Some(&Regex::new("coil").unwrap())).unwrap_err();
         assert!(error.to_string().contains("x/piece000_0.png"), "{error}");
+    }
+
+    #[test]
+    fn a_group_of_the_table_goes_before_the_pattern() {
+        let mut rows = rows(&[("cracks", 3)]);
+        rows[0].path = "x/piece1_0.png".into();
+        rows[1].group = Some("coil 7".into());
+        rows[2].path = "x/piece1_2.png".into();
+        let pattern = Regex::new("/([^_]+)_").unwrap();
+        assert_eq!(
+            groups(&rows, Some(&pattern)).unwrap(),
+            ["piece1", "coil 7", "piece1"]
+        );
+        assert_eq!(
+            groups(&rows, None).unwrap(),
+            ["x/piece1_0.png", "coil 7", "x/piece1_2.png"]
+        );
     }
 
     #[test]

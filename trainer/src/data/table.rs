@@ -7,6 +7,7 @@
 //! | `width`, `height` | pixels |
 //! | `mode` | pixel format in Pillow's words: [`MODES`](super::image_header::MODES) |
 //! | `sha256` | hash of the file's bytes, hexadecimal |
+//! | `group` | the piece or photograph that the tile shows, absent where it is not known: tiles of a group belong into one part |
 //! | `split` | `train`, `val` or `test`; absent before `millsight-train split` |
 //!
 //! A table written by hand needs `path` and `label`, and `split` to train.
@@ -76,6 +77,9 @@ pub struct Row {
     /// Hash of the file's bytes in hexadecimal.
     #[serde(default)]
     pub sha256: Option<String>,
+    /// The piece or photograph that the tile shows, where it is known.
+    #[serde(default)]
+    pub group: Option<String>,
     /// The part that the tile belongs to.
     #[serde(default)]
     pub split: Option<Split>,
@@ -217,7 +221,7 @@ impl Table {
     }
 }
 
-/// Writes a table, with a `split` column when any row has one.
+/// Writes a table, with a `group` and a `split` column when any row has one.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -227,33 +231,33 @@ pub fn write(path: &Path, rows: &[Row]) -> Result<(), DataError> {
 }
 
 fn encode(rows: &[Row]) -> std::io::Result<Vec<u8>> {
-    let columns = if rows.iter().any(|row| row.split.is_some()) {
-        COLUMNS.as_slice()
-    } else {
-        &COLUMNS[..COLUMNS.len() - 1]
-    };
+    let number = |value: Option<u32>| value.map(|value| value.to_string()).unwrap_or_default();
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut columns: Vec<Column> = vec![
+        ("path", Box::new(|row| row.path.clone())),
+        ("label", Box::new(|row| row.label.clone())),
+        ("width", Box::new(move |row| number(row.width))),
+        ("height", Box::new(move |row| number(row.height))),
+        ("mode", Box::new(move |row| text(&row.mode))),
+        ("sha256", Box::new(move |row| text(&row.sha256))),
+    ];
+    if rows.iter().any(|row| row.group.is_some()) {
+        columns.push(("group", Box::new(move |row| text(&row.group))));
+    }
+    if rows.iter().any(|row| row.split.is_some()) {
+        let name = |row: &Row| row.split.map(Split::name).unwrap_or_default().to_owned();
+        columns.push(("split", Box::new(name)));
+    }
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns)?;
+    writer.write_record(columns.iter().map(|(name, _)| name))?;
     for row in rows {
-        let number = |value: Option<u32>| value.map(|value| value.to_string()).unwrap_or_default();
-        let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        let record = [
-            row.path.clone(),
-            row.label.clone(),
-            number(row.width),
-            number(row.height),
-            text(&row.mode),
-            text(&row.sha256),
-            row.split.map(Split::name).unwrap_or_default().to_owned(),
-        ];
-        writer.write_record(&record[..columns.len()])?;
+        writer.write_record(columns.iter().map(|(_, value)| value(row)))?;
     }
     writer.into_inner().map_err(|error| error.into_error())
 }
 
-const COLUMNS: [&str; 7] = [
-    "path", "label", "width", "height", "mode", "sha256", "split",
-];
+/// A column's name, and what a row has in it.
+type Column = (&'static str, Box<dyn Fn(&Row) -> String>);
 
 /// The classes of the rolling mill in their customary order.
 const KNOWN_CLASSES: [&str; 5] = [
@@ -319,6 +323,7 @@ mod tests {
                 height: Some(480),
                 mode: Some("L".into()),
                 sha256: Some("00ff".into()),
+                group: Some("coil 7".into()),
                 split: Some(Split::Val),
             },
             Row {
@@ -328,6 +333,7 @@ mod tests {
                 height: None,
                 mode: None,
                 sha256: None,
+                group: None,
                 split: Some(Split::Train),
             },
         ];
