@@ -164,6 +164,10 @@ impl Station {
             paths.extend(screen.file.as_mut());
             paths.extend(screen.sidecar.as_mut());
         }
+        if let Some(web) = &mut self.web {
+            paths.extend(web.certificate.as_mut());
+            paths.extend(web.key.as_mut());
+        }
         paths.extend(self.engine.library.as_mut());
         paths.extend(self.engine.cache.as_mut());
         for path in paths {

@@ -200,16 +200,56 @@ pub(crate) fn model_files(station: &Station) -> Vec<Finding> {
     .collect()
 }
 
-/// The web server has an address.
+/// The web server has an address, and no password goes to it unencrypted but by the
+/// explicit wish of whoever wrote the station.
 pub(crate) fn web(station: &Station) -> Vec<Finding> {
-    match &station.web {
-        Some(web) if web.address().is_none() => vec![error(
+    let Some(web) = &station.web else {
+        return vec![];
+    };
+    let Some(address) = web.address() else {
+        return vec![error(
             "web.listen",
             format!("`web.listen = {:?}` is no address with a port", web.listen),
             "Write for example \"127.0.0.1:9464\", or \"0.0.0.0:9464\" to be reached from other \
              computers."
                 .to_owned(),
             vec![("web.listen", "no address with a port".to_owned())],
+        )];
+    };
+    let is_reachable = !address.ip().is_loopback();
+    match (&web.certificate, &web.key) {
+        (Some(_), None) => vec![error(
+            "web.certificate",
+            "`web.certificate` comes without `web.key`".to_owned(),
+            "Name the PEM file of its private key.".to_owned(),
+            vec![("web.certificate", "without a key".to_owned())],
+        )],
+        (None, Some(_)) => vec![error(
+            "web.key",
+            "`web.key` comes without `web.certificate`".to_owned(),
+            "Name the PEM file of the certificate.".to_owned(),
+            vec![("web.key", "without a certificate".to_owned())],
+        )],
+        (Some(_), Some(_)) if web.insecure => vec![error(
+            "web.insecure",
+            "`web.insecure = true` contradicts `web.certificate`".to_owned(),
+            "Leave one of them out.".to_owned(),
+            vec![("web.insecure", "but there is a certificate".to_owned())],
+        )],
+        (None, None) if is_reachable && !web.insecure => vec![error(
+            "web.listen",
+            format!(
+                "`web.listen = {:?}` can be reached from other computers, and passwords would go \
+                 there unencrypted",
+                web.listen
+            ),
+            "Give `web.certificate` and `web.key`, listen at 127.0.0.1, or write \
+             `insecure = true` where the network itself is safe."
+                .to_owned(),
+            vec![(
+                "web.listen",
+                "can be reached from other computers".to_owned(),
+            )],
         )],
         _ => vec![],
     }
