@@ -48,6 +48,8 @@ pub struct Row {
     pub encoder: Option<i64>,
     /// Metres from the head of the piece to the first line.
     pub metres: f64,
+    /// Number of the model of the run that judges its tiles.
+    pub model: usize,
     /// How its tiles lie on the material.
     pub geometry: Geometry,
     /// When its last line was exposed, since the start of the source.
@@ -179,6 +181,7 @@ impl Assembler {
                     lines: 0,
                     encoder,
                     metres: self.travel.metres(first_line),
+                    model: 0,
                     geometry: self.geometry,
                     timestamp,
                     completed: arrived,

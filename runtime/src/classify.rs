@@ -3,11 +3,13 @@
 
 mod cost;
 mod input;
+mod models;
 mod network;
 mod settled;
 
 use std::collections::VecDeque;
 use std::iter;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millsight_export::engine::EngineError;
@@ -19,6 +21,8 @@ use crate::decide::Verdict;
 use crate::ledger::{TileState, UnjudgedReason};
 
 pub(crate) use input::Input;
+pub use models::Models;
+use models::OfWorker;
 pub use network::Network;
 pub use settled::{Room, SettledRow, SettledTile};
 
@@ -49,6 +53,9 @@ pub enum ClassifyError {
     /// Scores are infinite or no numbers.
     #[error("the network gave scores that are no numbers")]
     NotFinite,
+    /// A row is to be judged by a model that is not there.
+    #[error("the model number {0} of the run has no network here")]
+    NoModel(usize),
     /// The row's pixels do not hold the tile.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -59,7 +66,8 @@ pub enum ClassifyError {
 
 /// One worker: networks with everything that is needed to judge rows.
 pub struct Classifier {
-    network: Network,
+    networks: OfWorker,
+    models: Arc<Models>,
     screen: Option<Network>,
     detection: MaterialDetection,
     /// The row that is looked at for the first time.
@@ -82,7 +90,8 @@ impl Classifier {
     pub fn new(network: Network, screen: Option<Network>, detection: MaterialDetection) -> Self {
         let batch = network.batch();
         Self {
-            network,
+            networks: OfWorker::new(network),
+            models: Arc::default(),
             screen,
             detection,
             first_look: None,
@@ -90,6 +99,11 @@ impl Classifier {
             in_hand: VecDeque::with_capacity(batch + 1),
             places: Vec::with_capacity(batch),
         }
+    }
+
+    /// The same, which lets other models of the run judge when they are to.
+    pub fn with_models(self, models: Arc<Models>) -> Self {
+        Self { models, ..self }
     }
 
     /// Looks at a row for the first time, and hands it on: tiles without
@@ -121,7 +135,7 @@ impl Classifier {
             clear(row, screen);
         }
         if row.is_open() {
-            let scores = row.states.len() * self.network.classes();
+            let scores = row.states.len() * self.networks.last().classes();
             row.probabilities.resize(scores, 0.0);
         }
         if let Some(mut row) = self.first_look.take() {
@@ -152,7 +166,7 @@ impl Classifier {
         if tiles >= self.turn() {
             return false;
         }
-        let cost = self.network.cost(tiles + oldest.row.columns());
+        let cost = self.networks.last().cost(tiles + oldest.row.columns());
         deadline.is_none_or(|deadline| oldest.row.completed.elapsed() + cost <= deadline / 2)
     }
 
@@ -160,10 +174,12 @@ impl Classifier {
     /// hands on the rows that have no more of them. Tiles of which the verdict
     /// would come later than `deadline` after the row's last line stay
     /// unjudged, and so do those that the engine was given when it failed, a
-    /// panic included.
+    /// panic included. Tiles of rows that belong to another model wait for the next run.
     pub fn judge(&mut self, deadline: Option<Duration>, hand_on: &mut dyn FnMut(SettledRow)) {
-        let tiles = self.leave_late(deadline);
+        let model = self.ask_for_network();
+        let tiles = model.map_or(0, |_| self.leave_late(deadline));
         let rows = self.in_hand.iter().enumerate();
+        let rows = rows.take_while(|(_, row)| !row.is_open() || Some(row.row.model) == model);
         let open = rows.flat_map(|(number, row)| {
             let place = move |&column| Place {
                 row: number,
@@ -184,15 +200,35 @@ impl Classifier {
         }
     }
 
-    /// Judges one tile, `[512, 512]`, without regard to time; gives its verdict
-    /// and the probability of each class.
+    /// Judges one tile, `[512, 512]`, without regard to time; gives the number of the
+    /// model, its verdict and the probability of each class.
     ///
     /// # Errors
     /// When the tile cannot be prepared, or the engine fails or gives scores
     /// that are no numbers.
-    pub fn judge_alone(&mut self, tile: &[u8]) -> Result<(Verdict, &[f32]), ClassifyError> {
-        self.network.look(iter::once((tile, TILE_SIZE)))?;
-        self.network.verdict(0).ok_or(ClassifyError::NotFinite)
+    pub fn judge_alone(&mut self, tile: &[u8]) -> Result<(usize, Verdict, &[f32]), ClassifyError> {
+        let model = self.models.current();
+        if !self.networks.ask_for(model, &self.models) {
+            return Err(ClassifyError::NoModel(model));
+        }
+        let network = self.networks.last_mut();
+        network.look(iter::once((tile, TILE_SIZE)))?;
+        let (verdict, probabilities) = network.verdict(0).ok_or(ClassifyError::NotFinite)?;
+        Ok((model, verdict, probabilities))
+    }
+
+    /// Asks for the network of the oldest row with open tiles; gives the number of its
+    /// model. Where there is none, which only a fault of the program can cause, nobody can
+    /// judge the row.
+    fn ask_for_network(&mut self) -> Option<usize> {
+        let row = self.in_hand.iter_mut().find(|row| row.is_open())?;
+        let model = row.row.model;
+        if self.networks.ask_for(model, &self.models) {
+            return Some(model);
+        }
+        row.problems.push(ClassifyError::NoModel(model));
+        row.give_up(UnjudgedReason::Fault);
+        None
     }
 
     /// Gives up the rows that were taken and not yet handed on, after a panic.
@@ -211,8 +247,8 @@ impl Classifier {
     /// Most tiles of a run.
     fn turn(&self) -> usize {
         match self.screen {
-            Some(_) => self.network.within(TURN).max(1),
-            None => self.network.batch(),
+            Some(_) => self.networks.last().within(TURN).max(1),
+            None => self.networks.last().batch(),
         }
     }
 
@@ -220,14 +256,15 @@ impl Classifier {
     /// in time; gives the number of tiles that can.
     fn leave_late(&mut self, deadline: Option<Duration>) -> usize {
         let turn = self.turn();
+        let network = self.networks.last_mut();
         for row in &mut self.in_hand {
             let time = time_left(&row.row, deadline);
-            let tiles = time.map_or(0, |time| self.network.within(time));
+            let tiles = time.map_or(0, |time| network.within(time));
             if tiles > 0 {
                 return tiles.min(turn);
             }
             if row.verdicts.iter().all(Option::is_none) {
-                self.network.fade();
+                network.fade();
             }
             row.give_up(UnjudgedReason::Deadline);
         }
@@ -236,11 +273,12 @@ impl Classifier {
 
     fn run(&mut self) {
         let Self {
-            network,
+            networks,
             in_hand,
             places,
             ..
         } = self;
+        let network = networks.last_mut();
         let tiles = places
             .iter()
             .map(|place| in_hand[place.row].tile(place.column));

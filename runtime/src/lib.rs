@@ -12,6 +12,7 @@ pub mod classify;
 pub mod commands;
 pub mod cores;
 pub mod decide;
+pub mod exchange;
 pub mod flat_field;
 pub mod ledger;
 pub mod metrics;

@@ -1,12 +1,14 @@
 //! The networks of a station, with engines that have started.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use millsight_export::engine::{self, Engine, EngineError, EngineIdentity, EngineRequest};
 use millsight_export::model_file::{ModelFile, ModelFileError};
+use millsight_export::verify::{self, VerifyError};
 use millsight_firmware_config::{Screen, Station};
 
-use crate::classify::{Classifier, ClassifyError, Network};
+use crate::classify::{Classifier, ClassifyError, Models, Network};
 use crate::decide::{DecideError, Decider};
 use crate::ledger::ModelIdentity;
 use crate::station;
@@ -15,6 +17,8 @@ use crate::station;
 pub struct Networks {
     /// One for each worker.
     pub classifiers: Vec<Classifier>,
+    /// The models that they know.
+    pub models: Arc<Models>,
     /// The classifier's model.
     pub model: ModelFile,
     /// Its classes and thresholds.
@@ -40,6 +44,9 @@ pub enum NetworksError {
     /// The engine of the classifier.
     #[error("the engine did not start")]
     Engine(#[source] EngineError),
+    /// The classifier gives something else than its card says.
+    #[error("the model does not give here what its card says")]
+    Verify(#[from] VerifyError),
     /// The model file of the screen.
     #[error("the screen cannot be used")]
     ScreenModel(#[source] ModelFileError),
@@ -91,18 +98,62 @@ pub fn start(station: &Station, request: &EngineRequest) -> Result<Networks, Net
     let mut screens = screens.into_iter();
     let batch = station::batch(&station.engine, &model, &engine);
     let detection = &station.material_detection;
+    let models = Arc::new(Models::default());
     let classifiers = ready(started.engines, &model, &decider, batch)
         .map_err(NetworksError::FirstRun)?
         .into_iter()
-        .map(|network| Classifier::new(network, screens.next(), detection.clone()))
+        .map(|network| {
+            Classifier::new(network, screens.next(), detection.clone())
+                .with_models(Arc::clone(&models))
+        })
         .collect();
     Ok(Networks {
         classifiers,
+        models,
         model,
         decider,
         engine,
         screen,
         notices,
+    })
+}
+
+/// Networks of a model that comes while lines do.
+pub struct Another {
+    /// One for each worker.
+    pub networks: Vec<Network>,
+    /// What runs them.
+    pub engine: EngineIdentity,
+    /// How far its scores are from the vectors in its card; `None`: the card has none.
+    pub difference: Option<f32>,
+}
+
+/// Starts networks of another model for the workers of a station, on the engine that is
+/// asked for, and compares what they give with the vectors in the model's card.
+///
+/// # Errors
+/// When its card does not fit the station's thresholds, its engine does not start, or it
+/// gives something else than its card says.
+pub fn start_another(
+    station: &Station,
+    request: &EngineRequest,
+    model: &ModelFile,
+    workers: usize,
+) -> Result<Another, NetworksError> {
+    let decider = Decider::new(&model.card, &station.thresholds)?;
+    let mut started = engine::start(model, request, workers).map_err(NetworksError::Engine)?;
+    let difference = match started.engines.first_mut() {
+        Some(engine) => verify::reproduce(engine.as_mut(), model)?,
+        None => None,
+    };
+    let engine = started.identity();
+    let batch = station::batch(&station.engine, model, &engine);
+    let networks =
+        ready(started.engines, model, &decider, batch).map_err(NetworksError::FirstRun)?;
+    Ok(Another {
+        networks,
+        engine,
+        difference,
     })
 }
 

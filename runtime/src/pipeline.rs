@@ -34,7 +34,7 @@ use millsight_export::panics;
 use millsight_firmware_config::{Cores, Deadlines, RECORDING_ROWS};
 
 use crate::assemble::{Assembler, Buffers, Row, RowBuffer};
-use crate::classify::{Classifier, SettledRow};
+use crate::classify::{Classifier, Models, SettledRow};
 use crate::cores;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, TileState, UnjudgedReason};
@@ -62,6 +62,8 @@ pub struct Run<'a> {
     pub geometry: Geometry,
     /// One classifier for each worker thread.
     pub classifiers: Vec<Classifier>,
+    /// The models that the classifiers know.
+    pub models: &'a Models,
     /// Flat-field correction, where the station has one.
     pub flat_field: Option<FlatField>,
     /// Where verdicts go; `None`: they are only counted.
@@ -138,6 +140,7 @@ fn run_on(
         source,
         geometry,
         classifiers,
+        models,
         flat_field,
         recorder,
         observe,
@@ -176,6 +179,7 @@ fn run_on(
             observe: observe.map(|observe| observe as &mut (dyn FnMut(&SettledRow) + Send)),
             free: free_in,
             deadline: drive.deadline(),
+            models,
             backlog,
             overdue: 0,
             ledger,
@@ -194,6 +198,7 @@ fn run_on(
             ),
             output: Output {
                 rows: rows_in,
+                models,
                 finished: finished_in.clone(),
                 paced: drive != Drive::Unpaced,
                 most_unjudged: queue_rows + workers,

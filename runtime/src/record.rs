@@ -36,6 +36,8 @@ pub mod export;
 mod folder;
 mod images;
 mod overdue;
+mod space;
+mod statistics;
 
 #[cfg(test)]
 mod tests;
@@ -58,8 +60,11 @@ pub use error::RecordError;
 pub(crate) use error::remedy;
 use folder::FolderLock;
 use images::Images;
-pub use images::read_tile;
+pub use images::{compressed, read_tile};
 pub use overdue::{JudgedLate, Overdue};
+pub use space::{Space, nearest_existing, space_for};
+use statistics::Statistics;
+pub use statistics::{BRIGHTNESS_STEPS, SUSPICION_STEPS};
 
 /// Longest time that a row waits to be committed.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
@@ -99,6 +104,9 @@ pub struct Recorder {
     /// Overdue tiles that are durable and that nobody has taken yet.
     overdue: Vec<Overdue>,
     recorded: Recorded,
+    statistics: Statistics,
+    /// The models of the run by their numbers, as the database numbers them.
+    models: Vec<i64>,
     _lock: FolderLock,
 }
 
@@ -126,7 +134,7 @@ impl Keeps {
         };
         for (column, &state) in row.states.iter().enumerate() {
             if self.tile(state)
-                && let Ok(png) = images::compressed(pixels, column)
+                && let Ok(png) = compressed(pixels, column)
             {
                 row.images.push((column, png));
             }
@@ -166,7 +174,7 @@ impl Recorder {
         let path = database_path(folder);
         let database = database::open(&path)?;
         let run = images::first_free_run(folder).map_err(unusable)?;
-        let (run, piece) =
+        let (run, piece, model) =
             database::begin_run(&database, run, &description).map_err(RecordError::write(&path))?;
         Ok(Self {
             folder: folder.to_path_buf(),
@@ -176,6 +184,8 @@ impl Recorder {
             database,
             run,
             piece,
+            statistics: Statistics::new(description.card.classes.len()),
+            models: vec![model],
             description,
             group: Group::default(),
             overdue: Vec::new(),
@@ -187,6 +197,37 @@ impl Recorder {
     /// The record's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// How many models of the run are known here.
+    pub fn models(&self) -> usize {
+        self.models.len()
+    }
+
+    /// Makes the next model of the run known, before the first of its verdicts comes. It
+    /// has the same classes as the first.
+    ///
+    /// # Errors
+    /// When the database cannot be written; the verdicts of the model then count as
+    /// those of the one before.
+    pub fn add_model(
+        &mut self,
+        identity: &ModelIdentity,
+        card: &ModelCard,
+    ) -> Result<(), RecordError> {
+        let before = self.models.last().copied().unwrap_or_default();
+        // By itself, so that it stays when the group in hand is lost.
+        let added = self.commit().and_then(|()| {
+            database::model(&self.database, identity, card).map_err(RecordError::write(&self.path))
+        });
+        self.models.push(*added.as_ref().unwrap_or(&before));
+        added.map(|_| ())
+    }
+
+    /// The number in the database of a model of the run.
+    fn model(&self, number: usize) -> i64 {
+        let known = self.models.get(number).or(self.models.last());
+        known.copied().unwrap_or_default()
     }
 
     /// Records the tiles of a row that an operator should look at (with
@@ -232,7 +273,12 @@ impl Recorder {
                 }
             }
         }
-        let committed = self.commit_if_due();
+        self.statistics.add(row);
+        let counted = match self.statistics.is_due() {
+            true => self.insert_statistics(),
+            false => Ok(()),
+        };
+        let committed = counted.and(self.commit_if_due());
         first_error.map_or(committed, Err)
     }
 
@@ -268,6 +314,7 @@ impl Recorder {
             serde_json::to_string(&judged.probabilities).unwrap_or_default(),
             latency.as_secs_f64() * 1000.0,
             now(),
+            self.model(judged.model),
         ];
         match self.execute(database::JUDGE_TILE, values) {
             Ok(_) => self.group.rows.late_verdicts += 1,
@@ -369,7 +416,7 @@ impl Recorder {
     /// # Errors
     /// When the end cannot be written; what was recorded before stays.
     pub fn finish(mut self, summary: &mut Summary, stopped: bool) -> Result<(), RecordError> {
-        if let Err(error) = self.commit() {
+        if let Err(error) = self.insert_statistics().and_then(|()| self.commit()) {
             summary.problems.push(format!("not recorded: {error}"));
         }
         summary.problems.extend(self.recorded.problem());
@@ -434,6 +481,7 @@ impl Recorder {
             file,
             latency,
             now(),
+            self.model(row.row.model),
         ];
         let inserted = execute(
             &self.database,

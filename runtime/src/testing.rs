@@ -47,7 +47,8 @@ where
 /// Classes of the model that [`classifier`] runs.
 pub(crate) const CLASSES: [&str; 2] = [NO_DEFECT, "cracks"];
 
-fn card() -> ModelCard {
+/// Card of that model.
+pub(crate) fn card() -> ModelCard {
     ModelCard {
         schema: ModelCard::SCHEMA,
         name: "test".into(),

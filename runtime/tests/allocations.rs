@@ -10,7 +10,7 @@ use millsight_export::engine::{
 use millsight_export::model_file::ModelFile;
 use millsight_firmware_config::{Station, TILE_SIZE};
 use millsight_runtime::bench::process::{self, CountingAllocator};
-use millsight_runtime::classify::{Classifier, Network, SettledRow};
+use millsight_runtime::classify::{Classifier, Models, Network, SettledRow};
 use millsight_runtime::decide::Decider;
 use millsight_runtime::ledger::Ledger;
 use millsight_runtime::networks;
@@ -91,6 +91,7 @@ fn allocations(station: &Station, classifiers: Vec<Classifier>, classes: &[Strin
                 ..Geometry::of(station)
             },
             classifiers,
+            models: &Models::default(),
             flat_field: None,
             recorder: None,
             observe: Some(&mut observe),

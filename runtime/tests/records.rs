@@ -134,7 +134,7 @@ fn files_have_the_permissions_of_ordinary_files() {
             .unwrap()
             .split(|&byte| byte == b'\n')
             .count(),
-        tiles.len() + 3
+        tiles.len() + 5
     );
     // The station was written by this test as any program writes a file.
     let ordinary = mode(&path);

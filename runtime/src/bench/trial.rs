@@ -7,6 +7,7 @@ use millsight_firmware_config::Station;
 use serde::{Deserialize, Serialize};
 
 use super::process::{self, Taken};
+use crate::classify::Models;
 use crate::flat_field::FlatField;
 use crate::ledger::{Latency, Ledger, ModelIdentity, Summary, TileCounts};
 use crate::networks::Networks;
@@ -150,6 +151,7 @@ pub(super) fn inspect(
             source: Box::new(lines),
             geometry: Geometry::of(station),
             classifiers: networks.classifiers,
+            models: &Models::default(),
             flat_field,
             recorder,
             observe: None,

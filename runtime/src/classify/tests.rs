@@ -23,6 +23,7 @@ fn row(number: u64, bright: [bool; 2]) -> Row {
         lines: TILE_SIZE,
         encoder: None,
         metres: number as f64,
+        model: 0,
         geometry: Geometry {
             lines_per_metre: TILE_SIZE as f64,
             counts_per_metre: None,

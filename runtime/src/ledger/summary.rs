@@ -7,7 +7,7 @@ use millsight_export::model_file::ModelFile;
 use serde::{Deserialize, Serialize};
 
 /// Counts of lines.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LineCounts {
     /// Lines that came.
     pub r#in: u64,
@@ -18,7 +18,7 @@ pub struct LineCounts {
 }
 
 /// Counts of tiles by state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TileCounts {
     /// Tiles that entered.
     pub total: u64,
@@ -68,7 +68,7 @@ pub struct Latency {
 }
 
 /// Which model judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ModelIdentity {
     /// SHA-256 of the ONNX file.
     pub sha256: String,

@@ -10,7 +10,7 @@ use super::backlog::Backlog;
 use super::findings::{Findings, Notice, Problem};
 use super::settle::{self, Finished};
 use crate::assemble::{Assembler, Row};
-use crate::classify::SettledRow;
+use crate::classify::{Models, SettledRow};
 use crate::ledger::{Ledger, UnjudgedReason};
 use crate::source::pace::Pacer;
 use crate::source::{Event, Gap, LineBlock, Source};
@@ -259,6 +259,7 @@ impl Flow<'_> {
 /// Where rows and gaps go.
 pub(super) struct Output<'a> {
     pub(super) rows: Sender<Row>,
+    pub(super) models: &'a Models,
     pub(super) finished: Sender<Finished>,
     /// Whether the source cannot wait.
     pub(super) paced: bool,
@@ -286,7 +287,8 @@ pub(super) struct PendingGaps {
 
 impl Output<'_> {
     /// Counts a row and gives it to the workers, or says why it cannot be.
-    pub(super) fn row(&mut self, row: Row) {
+    pub(super) fn row(&mut self, mut row: Row) {
+        row.model = self.models.current();
         self.ledger.enter(row.columns() as u64, row.is_padded());
         self.tell_pending();
         if row.pixels.is_none() {

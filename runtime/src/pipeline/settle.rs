@@ -11,7 +11,7 @@ use millsight_export::panics;
 use super::backlog::Backlog;
 use super::findings::{Findings, Problem};
 use crate::assemble::RowBuffer;
-use crate::classify::SettledRow;
+use crate::classify::{Models, SettledRow};
 use crate::ledger::{Ledger, TileState};
 use crate::record::{JudgedLate, RecordError, Recorder};
 use crate::source::Gap;
@@ -33,6 +33,7 @@ pub(super) struct Settler<'a> {
     pub(super) observe: Option<&'a mut (dyn FnMut(&SettledRow) + Send)>,
     pub(super) free: Sender<RowBuffer>,
     pub(super) deadline: Option<Duration>,
+    pub(super) models: &'a Models,
     pub(super) backlog: &'a Backlog<'a>,
     /// Overdue tiles of the rows that wait to be committed.
     pub(super) overdue: usize,
@@ -98,6 +99,7 @@ impl Settler<'_> {
             .settled
             .saturating_duration_since(judged.tile.completed);
         self.ledger.latency(latency, 1);
+        self.know(judged.model);
         self.record(|recorder| recorder.judged_late(judged));
     }
 
@@ -118,10 +120,24 @@ impl Settler<'_> {
             );
             self.observe = None;
         }
+        self.know(row.row.model);
         self.record(|recorder| recorder.row(&row));
         if let Some(buffer) = row.into_buffer() {
             let _ = self.free.send(buffer);
         }
+    }
+
+    /// Lets the recorder know the models up to the one of a given number.
+    fn know(&mut self, model: usize) {
+        let models = self.models;
+        self.record(|recorder| {
+            while recorder.models() <= model
+                && let Some((identity, card)) = models.described(recorder.models())
+            {
+                recorder.add_model(&identity, &card)?;
+            }
+            Ok(())
+        });
     }
 
     /// Lets the recorder work. After a panic nothing is known of its state, so

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::VecDeque;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use millsight_firmware_config::{Cores, TILE_SIZE};
@@ -13,6 +13,7 @@ use crate::source::{Event, Gap, LineBlock, SourceError};
 use crate::testing::{CLASSES, classifier, clean};
 
 mod conservation;
+mod exchange;
 mod overload;
 
 /// One column of tiles.
@@ -98,6 +99,7 @@ fn geometry() -> Geometry {
 /// How a run is made, where it is not the usual one.
 struct Setting {
     classifiers: Vec<Classifier>,
+    models: Arc<Models>,
     drive: Drive,
     cores: Cores,
     queue_rows: usize,
@@ -109,6 +111,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             classifiers: vec![classifier(4, |_, tiles| clean(tiles))],
+            models: Arc::default(),
             drive: Drive::Unpaced,
             cores: Cores::default(),
             queue_rows: 2,
@@ -135,6 +138,7 @@ fn run_steps(steps: &[Step], setting: Setting) -> (Outcome, Ledger) {
             source: Box::new(source),
             geometry: geometry(),
             classifiers: setting.classifiers,
+            models: &setting.models,
             flat_field: None,
             recorder: None,
             observe: Some(&mut *setting.observe),
@@ -442,8 +446,10 @@ fn a_stalled_record_thread_costs_no_memory_and_no_count() {
     let (rows, _rows_out) = bounded(1);
     let (finished, finished_out) = bounded(4);
     let findings = Findings::default();
+    let models = Models::default();
     let mut output = Output {
         rows,
+        models: &models,
         finished,
         paced: true,
         most_unjudged: 1,
@@ -461,6 +467,7 @@ fn a_stalled_record_thread_costs_no_memory_and_no_count() {
             lines: 512,
             encoder: None,
             metres: 0.0,
+            model: 0,
             geometry: geometry(),
             timestamp: Duration::ZERO,
             completed: Instant::now(),
@@ -502,8 +509,10 @@ fn a_recorder_that_panics_is_left_out_and_the_run_is_marked() {
     let findings = Findings::default();
     let folder = tempfile::tempdir().unwrap();
     let mut recorder = crate::testing::recorder(folder.path(), geometry());
+    let models = Models::default();
     let mut settler = Settler {
         recorder: Some(&mut recorder),
+        models: &models,
         observe: None,
         free: bounded(1).0,
         deadline: None,

@@ -45,6 +45,7 @@ pub(super) struct Worker<'a> {
 }
 
 /// What is to be done next.
+#[expect(clippy::large_enum_variant, reason = "one of them at a time")]
 enum Task {
     /// Look at a row.
     Look(Row),
@@ -170,10 +171,11 @@ pub(super) fn judge_late(
         }
     };
     match classifier.judge_alone(&levels) {
-        Ok((verdict, probabilities)) => {
+        Ok((model, verdict, probabilities)) => {
             let probabilities = probabilities.to_vec();
             let judged = JudgedLate {
                 tile,
+                model,
                 verdict,
                 probabilities,
                 settled: Instant::now(),

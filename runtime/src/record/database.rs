@@ -4,26 +4,29 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use millsight_export::card::ModelCard;
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::{RecordError, RunDescription};
+use crate::ledger::ModelIdentity;
 
 /// Version of the tables, kept in the database as `user_version`. It changes
 /// with every change of `schema.sql`.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Inserts a tile.
 pub(super) const INSERT_TILE: &str = "INSERT INTO tile (piece, row, \"column\", first_line, \
      metres, millimetres, encoder, lines, state, reason, class, probability, probabilities, \
-     suspicion, image, image_problem, file, latency_ms, settled) \
+     suspicion, image, image_problem, file, latency_ms, settled, model) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-     ?19)";
+     ?19, ?20)";
 
 /// Notes the verdict of a tile that was judged after all.
 pub(super) const JUDGE_TILE: &str = "UPDATE tile SET state = 'judged', reason = NULL, class = ?2, \
-     probability = ?3, probabilities = ?4, latency_ms = ?5, settled = ?6 WHERE id = ?1";
+     probability = ?3, probabilities = ?4, latency_ms = ?5, settled = ?6, model = ?7 \
+     WHERE id = ?1";
 
 /// Inserts a gap.
 pub(super) const INSERT_GAP: &str =
@@ -32,6 +35,11 @@ pub(super) const INSERT_GAP: &str =
 /// Notes that a tile has no image after all.
 pub(super) const WITHOUT_IMAGE: &str =
     "UPDATE tile SET image = NULL, image_problem = ?2 WHERE id = ?1";
+
+/// Inserts what all tiles of some rows were like.
+pub(super) const INSERT_STATISTICS: &str = "INSERT INTO statistics (piece, moment, first_row, \
+     rows, background, cleared, judged, unjudged, flagged, suspicion, brightness) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 /// Ends a run.
 pub(super) const FINISH_RUN: &str =
@@ -175,24 +183,41 @@ pub(crate) fn file_uri(path: &Path, parameters: &str) -> String {
     uri + "?" + parameters
 }
 
-/// Begins run number `run` or a higher one; gives its number and that of its
-/// piece. Runs that are still marked as running have crashed, because the
+/// The number of a model in the database, to which it is added where it is new.
+pub(super) fn model(
+    database: &Connection,
+    identity: &ModelIdentity,
+    card: &ModelCard,
+) -> rusqlite::Result<i64> {
+    let card = serde_json::to_string(card).unwrap_or_default();
+    database.execute(
+        "INSERT INTO model (sha256, name, card) VALUES (?1, ?2, ?3) ON CONFLICT (sha256) \
+         DO UPDATE SET name = excluded.name, card = excluded.card",
+        params![identity.sha256, identity.name, card],
+    )?;
+    let sql = "SELECT id FROM model WHERE sha256 = ?1";
+    database.query_row(sql, [&identity.sha256], |row| row.get(0))
+}
+
+/// Begins run number `run` or a higher one; gives its number, that of its piece and
+/// that of its model. Runs that are still marked as running have crashed, because the
 /// folder is ours now.
 pub(super) fn begin_run(
     database: &Connection,
     run: i64,
     description: &RunDescription,
-) -> rusqlite::Result<(i64, i64)> {
+) -> rusqlite::Result<(i64, i64, i64)> {
     let transaction = database.unchecked_transaction()?;
     transaction.execute(
         "UPDATE run SET status = 'crashed' WHERE status = 'running'",
         [],
     )?;
+    let model = model(&transaction, &description.model, &description.card)?;
     transaction.execute(
         "INSERT INTO run (id, started, status, program, station, station_toml, engine, \
-         model_name, model_sha256, card, lines_per_metre, mm_per_pixel) \
-         SELECT max(?1, coalesce(max(id) + 1, 1)), ?2, 'running', ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-         ?10, ?11 FROM run",
+         model, lines_per_metre, mm_per_pixel) \
+         SELECT max(?1, coalesce(max(id) + 1, 1)), ?2, 'running', ?3, ?4, ?5, ?6, ?7, ?8, ?9 \
+         FROM run",
         params![
             run,
             now(),
@@ -200,9 +225,7 @@ pub(super) fn begin_run(
             description.station,
             description.station_toml,
             serde_json::to_string(&description.engine).unwrap_or_default(),
-            description.model.name,
-            description.model.sha256,
-            serde_json::to_string(&description.card).unwrap_or_default(),
+            model,
             description.geometry.lines_per_metre,
             description.geometry.mm_per_pixel,
         ],
@@ -214,7 +237,7 @@ pub(super) fn begin_run(
     )?;
     let piece = transaction.last_insert_rowid();
     transaction.commit()?;
-    Ok((run, piece))
+    Ok((run, piece, model))
 }
 
 /// The present moment, RFC 3339 in UTC.

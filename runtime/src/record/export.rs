@@ -11,10 +11,18 @@ use super::database::{existing, open_for_reading};
 
 /// Tables in the order in which they are written; each line has its table's
 /// name under `record`.
-const TABLES: [&str; 4] = ["run", "piece", "gap", "tile"];
+const TABLES: [&str; 6] = ["model", "run", "piece", "gap", "statistics", "tile"];
 
 /// Columns that hold JSON.
-const JSON_COLUMNS: [&str; 4] = ["engine", "card", "summary", "probabilities"];
+const JSON_COLUMNS: [&str; 7] = [
+    "engine",
+    "card",
+    "summary",
+    "probabilities",
+    "flagged",
+    "suspicion",
+    "brightness",
+];
 
 /// Why a record could not be exported.
 #[derive(Debug, thiserror::Error)]

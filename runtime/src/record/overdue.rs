@@ -27,6 +27,8 @@ pub struct Overdue {
 pub struct JudgedLate {
     /// The tile.
     pub tile: Overdue,
+    /// Number of the model of the run that judged it.
+    pub model: usize,
     /// The verdict.
     pub verdict: Verdict,
     /// Probability of each class of the model.

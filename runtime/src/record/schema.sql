@@ -1,5 +1,12 @@
 -- The record of a Millsight runtime. Times are RFC 3339 in UTC. Changes here
 -- change `FORMAT` in database.rs, the database's user_version.
+-- A model that judged.
+CREATE TABLE model (
+    id INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    card TEXT NOT NULL             -- JSON
+);
 CREATE TABLE run (
     id INTEGER PRIMARY KEY,
     started TEXT NOT NULL,
@@ -11,9 +18,7 @@ CREATE TABLE run (
     station TEXT NOT NULL,
     station_toml TEXT NOT NULL,
     engine TEXT NOT NULL,          -- JSON
-    model_name TEXT NOT NULL,
-    model_sha256 TEXT NOT NULL,
-    card TEXT NOT NULL,            -- JSON
+    model INTEGER NOT NULL REFERENCES model (id),  -- with which it began
     lines_per_metre REAL NOT NULL,
     mm_per_pixel REAL NOT NULL,
     summary TEXT                   -- JSON, when finished
@@ -39,6 +44,7 @@ CREATE TABLE tile (
     millimetres REAL NOT NULL,     -- across, of the tile's centre
     encoder INTEGER,
     lines INTEGER NOT NULL,        -- fewer than 512: the rest is padding
+    model INTEGER NOT NULL REFERENCES model (id),  -- that judged it, or would have
     state TEXT NOT NULL,           -- judged, unjudged
     reason TEXT,                   -- why unjudged
     class TEXT,
@@ -60,4 +66,21 @@ CREATE TABLE gap (
     metres REAL NOT NULL,
     reason TEXT NOT NULL
 );
+-- What all tiles of some rows were like, those that are not recorded too: a minute, or
+-- what is left of a piece.
+CREATE TABLE statistics (
+    id INTEGER PRIMARY KEY,
+    piece INTEGER NOT NULL REFERENCES piece (id),
+    moment TEXT NOT NULL,          -- of the last of the rows
+    first_row INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    background INTEGER NOT NULL,   -- tiles by their state when their row was settled
+    cleared INTEGER NOT NULL,
+    judged INTEGER NOT NULL,
+    unjudged INTEGER NOT NULL,
+    flagged TEXT NOT NULL,         -- JSON: tiles of each class
+    suspicion TEXT NOT NULL,       -- JSON: tiles by the screen's suspicion, 20 steps from 0 to 1
+    brightness TEXT NOT NULL       -- JSON: tiles by their mean level, 32 steps from 0 to 255
+);
+CREATE INDEX statistics_by_moment ON statistics (moment);
 CREATE INDEX tile_by_class ON tile (piece, class);

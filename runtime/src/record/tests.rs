@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::assemble::Row;
-use crate::classify::Room;
+use crate::classify::{Models, Room};
 use crate::ledger::{Ledger, UnjudgedReason};
 use crate::pipeline::{self, Drive, Run};
 use crate::source::{Event, LineBlock, Source, SourceError};
@@ -61,6 +61,7 @@ fn row(number: u64) -> SettledRow {
         lines: TILE_SIZE,
         encoder: None,
         metres: 0.0,
+        model: 0,
         geometry: GEOMETRY,
         timestamp: Duration::ZERO,
         completed: Instant::now(),
@@ -198,6 +199,7 @@ fn rows_are_committed_although_no_more_come() {
                 events: 0,
             }),
             classifiers: Vec::new(),
+            models: &Models::default(),
             flat_field: None,
             recorder: Some(&mut recorder),
             observe: None,

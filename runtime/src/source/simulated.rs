@@ -313,6 +313,7 @@ queue_rows = 2
                 lines: TILE_SIZE,
                 encoder: None,
                 metres: 0.0,
+                model: 0,
                 geometry: Geometry::of(&station),
                 timestamp: Duration::ZERO,
                 completed: Instant::now(),

@@ -7,8 +7,9 @@ use millsight_firmware_config::{Cores, MaterialDetection};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use super::exchange::identity;
 use super::*;
-use crate::testing::{network, recorder};
+use crate::testing::{card, network, recorder};
 
 /// A stage that takes a random time, and now and then fails in one of the ways
 /// in which an engine can.
@@ -65,6 +66,7 @@ fn tiles_are_conserved_whatever_happens() {
         let mut recorder = random
             .random_bool(0.5)
             .then(|| recorder(folder.path(), geometry()));
+        let models = Arc::new(Models::default());
         let classifiers = (0..random.random_range(1..4)).map(|worker| {
             let seed = 10 * seed + worker;
             let screen = random
@@ -73,8 +75,13 @@ fn tiles_are_conserved_whatever_happens() {
             let batch = random.random_range(1..5);
             let classifier = network(batch, moody(seed, 4));
             Classifier::new(classifier, screen, MaterialDetection::default())
+                .with_models(Arc::clone(&models))
         });
-        let classifiers = classifiers.collect();
+        let classifiers: Vec<Classifier> = classifiers.collect();
+        let workers = classifiers.len();
+        let exchanges: Vec<u64> = (0..random.random_range(0..4))
+            .map(|_| random.random_range(0..30))
+            .collect();
         let drive = match random.random_bool(0.7) {
             true => paced(random.random_range(2e4..1e6), random.random_range(1..40)),
             false => Drive::Unpaced,
@@ -109,11 +116,24 @@ fn tiles_are_conserved_whatever_happens() {
                     stop.store(true, std::sync::atomic::Ordering::Relaxed);
                 });
             }
+            scope.spawn(|| {
+                for (number, &after) in exchanges.iter().enumerate() {
+                    thread::sleep(Duration::from_millis(after));
+                    let networks = (0..workers as u64)
+                        .map(|worker| network(3, moody(seed + worker, 4)))
+                        .collect();
+                    let added = models.add(identity(), card(), networks);
+                    models.choose(added);
+                    thread::sleep(Duration::from_millis(after));
+                    models.choose(number);
+                }
+            });
             run(
                 Run {
                     source: Box::new(source),
                     geometry: geometry(),
                     classifiers,
+                    models: &models,
                     flat_field: None,
                     recorder: recorder.as_mut(),
                     observe: Some(&mut observe),

@@ -59,6 +59,7 @@ fn record(
             }),
             geometry: geometry(),
             classifiers,
+            models: &Models::default(),
             flat_field: None,
             recorder: Some(&mut recorder),
             observe: None,
