@@ -1,15 +1,21 @@
 //! A web server on a thread of its own.
 
+mod encryption;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 
 use axum::Router;
+use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::oneshot;
+
+pub use encryption::{Encryption, EncryptionError};
 
 /// A server that runs until it is dropped.
 pub struct Server {
     address: SocketAddr,
+    is_encrypted: bool,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -25,11 +31,16 @@ pub struct ListenError {
 }
 
 impl Server {
-    /// Serves at an address; port 0: any that is free.
+    /// Serves at an address, encrypted where there is a certificate; port 0: any that is
+    /// free.
     ///
     /// # Errors
     /// When the address cannot be used.
-    pub fn start(address: SocketAddr, app: Router) -> Result<Self, ListenError> {
+    pub fn start(
+        address: SocketAddr,
+        encryption: Option<Encryption>,
+        app: Router,
+    ) -> Result<Self, ListenError> {
         let failed = |error| ListenError { address, error };
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -38,17 +49,23 @@ impl Server {
             .enable_all()
             .build()
             .map_err(failed)?;
+        let is_encrypted = encryption.is_some();
         let (stop, stopped) = oneshot::channel::<()>();
         let serve = async move {
-            let listener = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => listener,
-                Err(error) => {
-                    tracing::error!("the web server cannot start: {error}");
-                    return;
+            let app = app.into_make_service();
+            let served = async {
+                match encryption {
+                    Some(encryption) => {
+                        let config = RustlsConfig::from_config(encryption.into_config());
+                        axum_server::from_tcp_rustls(listener, config)?
+                            .serve(app)
+                            .await
+                    }
+                    None => axum_server::from_tcp(listener)?.serve(app).await,
                 }
             };
             tokio::select! {
-                served = axum::serve(listener, app) => if let Err(error) = served {
+                served = served => if let Err(error) = served {
                     tracing::error!("the web server ended: {error}");
                 },
                 _ = stopped => {}
@@ -60,6 +77,7 @@ impl Server {
             .map_err(failed)?;
         Ok(Self {
             address: bound,
+            is_encrypted,
             stop: Some(stop),
             thread: Some(thread),
         })
@@ -68,6 +86,15 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What a browser on this computer asks for it by.
+    pub fn url(&self) -> String {
+        let scheme = match self.is_encrypted {
+            true => "https",
+            false => "http",
+        };
+        format!("{scheme}://{}/", self.address)
     }
 }
 
@@ -96,7 +123,11 @@ mod tests {
     fn start(address: SocketAddr) -> Result<Server, ListenError> {
         let ledger = Ledger::new(&["no_defect".into()]);
         ledger.lines(42);
-        Server::start(address, metrics::routes(Metrics::new(Arc::new(ledger))))
+        Server::start(
+            address,
+            None,
+            metrics::routes(Metrics::new(Arc::new(ledger))),
+        )
     }
 
     #[test]

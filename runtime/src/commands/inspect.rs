@@ -1,6 +1,5 @@
 //! `run` and `replay`: lines go in, recorded verdicts come out.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use millsight_firmware_config::{Pace, READY_STATIONS, Source as Config, Station,
 use super::{EngineArguments, ModelArguments, progress, stop_on_interrupt, summary};
 use crate::classify::SettledRow;
 use crate::cores;
+use crate::exchange::Exchange;
 use crate::flat_field::FlatField;
 use crate::ledger::{Ledger, ModelIdentity, Summary};
 use crate::metrics::{self, Metrics};
@@ -21,12 +21,12 @@ use crate::networks::{self, Networks};
 use crate::pipeline::{self, Drive, Outcome, Run};
 use crate::position::Geometry;
 use crate::record::{Recorder, RunDescription};
-use crate::review::{Follower, Page, Settings};
+use crate::review::{About, Follower, Live, Page, Running, Settings};
 use crate::source::Source;
 use crate::source::recording::Header;
 use crate::source::simulated::{self, TruthJudge};
 use crate::station;
-use crate::web::Server;
+use crate::web::{Encryption, Server};
 
 /// Run a station until its source ends or Ctrl-C.
 ///
@@ -200,6 +200,7 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     };
     let Networks {
         classifiers,
+        models,
         model,
         decider,
         engine: identity,
@@ -231,7 +232,7 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
                 RunDescription {
                     station: station.name.clone(),
                     station_toml: station.to_toml().into_diagnostic()?,
-                    piece,
+                    piece: piece.clone(),
                     engine: identity.clone(),
                     model: model_identity.clone(),
                     card: model.card.clone(),
@@ -246,23 +247,48 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     let drive = drive(station, source.header());
     let stop = stop_on_interrupt()?;
     let ledger = Arc::new(Ledger::new(&model.card.classes));
-    let _served = match station.web.as_ref().and_then(Web::address) {
-        Some(address) => {
+    let classes = model.card.classes.clone();
+    let about = About {
+        station: station.name.clone(),
+        piece,
+        engine: identity.clone(),
+        model: model_identity.clone(),
+        screen: screen.clone(),
+        classes: classes.clone(),
+        line_rate: match drive {
+            Drive::Paced { line_rate, .. } => Some(line_rate),
+            Drive::Unpaced => None,
+        },
+        columns: geometry.columns(),
+    };
+    let running = Running {
+        live: Arc::new(Live::new(about, Arc::clone(&ledger))),
+        exchange: Arc::new(Exchange::new(
+            station.clone(),
+            request,
+            classifiers.len(),
+            Arc::clone(&models),
+            model,
+        )),
+    };
+    let _served = match &station.web {
+        Some(web) => {
             let folder = recorder.as_ref().map(Recorder::folder);
-            Some(serve(address, Arc::clone(&ledger), folder)?)
+            serve(web, running.clone(), Arc::clone(&ledger), folder)?
         }
         None => None,
     };
     let mut display = progress::Display::new(source.expected_lines(), width / TILE_SIZE, json);
     let mut truth = match &station.source {
-        Config::Simulator { .. } => {
-            Some(TruthJudge::new(station, &model.card.classes).into_diagnostic()?)
-        }
+        Config::Simulator { .. } => Some(TruthJudge::new(station, &classes).into_diagnostic()?),
         Config::Replay { .. } => None,
     };
-    let mut compare = truth
-        .as_mut()
-        .map(|truth| |row: &SettledRow| truth.row(row));
+    let mut observe = |row: &SettledRow| {
+        running.row(row);
+        if let Some(truth) = &mut truth {
+            truth.row(row);
+        }
+    };
     let Outcome {
         problems,
         notices: found,
@@ -271,11 +297,10 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
             source,
             geometry,
             classifiers,
+            models: &models,
             flat_field,
             recorder: recorder.as_mut(),
-            observe: compare
-                .as_mut()
-                .map(|compare| compare as &mut (dyn FnMut(&SettledRow) + Send)),
+            observe: Some(&mut observe),
             drive,
             cores: &station.cores,
             queue_rows: station.deadlines.queue_rows,
@@ -326,30 +351,42 @@ fn finish_record(recorder: Option<Recorder>, summary: &mut Summary, stopped: boo
     }
 }
 
-/// Serves the metrics of a run and, to this computer alone, the page on which its
-/// record is reviewed.
+/// Serves the metrics of a run and, where there is a record, the page.
 fn serve(
-    address: SocketAddr,
+    web: &Web,
+    running: Running,
     ledger: Arc<Ledger>,
     record: Option<&Path>,
-) -> miette::Result<(Server, Option<Follower>)> {
+) -> miette::Result<Option<(Server, Option<Follower>)>> {
+    let Some(address) = web.address() else {
+        return Ok(None);
+    };
+    let encryption = match web.encryption() {
+        Some((certificate, key)) => Some(Encryption::load(certificate, key).into_diagnostic()?),
+        None => None,
+    };
     let mut routes = metrics::routes(Metrics::new(ledger));
     let (mut follower, mut first_account) = (None, None);
-    if let Some(folder) = record.filter(|_| address.ip().is_loopback()) {
-        let page = Page::open(folder, Settings::default()).into_diagnostic()?;
+    if let Some(folder) = record {
+        let settings = Settings {
+            is_encrypted: encryption.is_some(),
+            is_insecure: encryption.is_none() && !address.ip().is_loopback(),
+            ..Settings::default()
+        };
+        let page = Page::open(folder, settings, Some(running)).into_diagnostic()?;
         routes = routes.merge(page.routes);
         (follower, first_account) = (Some(page.follower), page.first_account);
     }
-    let server = Server::start(address, routes).into_diagnostic()?;
-    let address = server.address();
-    eprintln!("metrics at http://{address}/metrics");
+    let server = Server::start(address, encryption, routes).into_diagnostic()?;
+    let url = server.url();
+    eprintln!("metrics at {url}metrics");
     if follower.is_some() {
-        eprintln!("review at http://{address}/");
+        eprintln!("page at {url}");
     }
     if let Some((account, password)) = first_account {
         eprintln!("log in as {account} with the password {password}, for the first time only");
     }
-    Ok((server, follower))
+    Ok(Some((server, follower)))
 }
 
 /// A recording that is held to a line rate is held to its own.

@@ -14,8 +14,8 @@ use crate::review::{Review, TABLE};
 pub const EXAMPLES: &str = "\
 Examples:
   millsight labels export --record record/strip --out reviewed
-  millsight-train index reviewed
-  millsight-train split reviewed/index.csv --group-by '/([^/_]+)_'";
+  millsight-train index steel --reviews reviewed --out both.csv
+  millsight-train split both.csv --out split.csv";
 
 /// Commands of `millsight labels`.
 #[derive(Debug, Subcommand)]

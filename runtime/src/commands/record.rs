@@ -22,15 +22,16 @@ Examples:
   millsight record export record/strip --out strip.jsonl
   millsight record export record/strip | grep '\"class\":\"cracks\"'
 
-Each line is an object; its key `record` says what it is: `run` (station, \
-engine, model, card, summary, status), `piece`, `gap` (lines that are missing) \
-or `tile` (state, class, probabilities, metres along, millimetres across, path \
-of the image in the folder). Positions are also given as line and column.";
+Each line is an object; its key `record` says what it is: `model` (name, card), \
+`run` (station, engine, summary, status), `piece`, `gap` (lines that are missing), \
+`statistics` (what all tiles of a minute were like) or `tile` (state, class, \
+probabilities, metres along, millimetres across, path of the image in the folder). \
+Positions are also given as line and column.";
 
 /// Commands of `millsight record`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a record as JSON lines: runs, pieces, gaps, tiles.
+    /// Write a record as JSON lines: models, runs, pieces, gaps, statistics, tiles.
     ///
     /// Tiles are those that an operator should look at: flagged or unjudged.
     /// A record that is being written, or that a crash left behind, can be

@@ -15,12 +15,14 @@ use serde_json::json;
 use super::{share, stop_on_interrupt};
 use crate::review::accounts::{Accounts, Role};
 use crate::review::{Page, Settings};
-use crate::web::Server;
+use crate::web::{Encryption, Server};
 
 const REVIEW_EXAMPLES: &str = "\
 Examples:
   millsight review --record record/strip
   millsight review --record record/strip --listen 127.0.0.1:8080
+  millsight review --record record/strip --listen 0.0.0.0:8443 \
+      --certificate server.pem --key server.key
 
 The first start makes the account `engineer` and prints its one-time password. \
 Others are made with `millsight accounts`.";
@@ -47,9 +49,23 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     record: PathBuf,
 
-    /// Address and port at which it listens, of this computer alone.
+    /// Address and port at which it listens. What other computers can reach needs a
+    /// certificate.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8470")]
     listen: SocketAddr,
+
+    /// PEM file of the certificate, with those between it and its authority.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+
+    /// PEM file of the certificate's private key.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+
+    /// Let other computers reach it although nothing is encrypted, passwords
+    /// neither; the page says so.
+    #[arg(long, conflicts_with = "certificate")]
+    insecure: bool,
 
     /// Share of the reviewed tiles that come back later, to measure how far
     /// people agree.
@@ -71,7 +87,18 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         record: PathBuf,
     },
-    /// List the accounts.
+    /// Make a token with which another program asks, and print it, this once.
+    Token {
+        /// What the program is called.
+        name: String,
+        /// What it may do: viewer, operator or engineer.
+        #[arg(long, default_value = "viewer")]
+        role: Role,
+        /// Folder of the record.
+        #[arg(long, value_name = "DIR")]
+        record: PathBuf,
+    },
+    /// List the accounts and tokens.
     List {
         /// Folder of the record.
         #[arg(long, value_name = "DIR")]
@@ -85,7 +112,7 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         record: PathBuf,
     },
-    /// Remove an account. What it decided stays.
+    /// Remove an account or a token. What was decided with it stays.
     Remove {
         /// Its name.
         name: String,
@@ -97,24 +124,33 @@ pub enum Command {
 
 /// Serves until it is interrupted.
 pub fn review(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> {
-    if !arguments.listen.ip().is_loopback() {
+    let encryption = match arguments.certificate.as_ref().zip(arguments.key.as_ref()) {
+        Some((certificate, key)) => Some(Encryption::load(certificate, key).into_diagnostic()?),
+        None => None,
+    };
+    let is_reachable = !arguments.listen.ip().is_loopback();
+    if is_reachable && encryption.is_none() && !arguments.insecure {
         return Err(miette!(
-            help = "listen at 127.0.0.1, and let a web server with TLS pass requests on to it",
+            help = "give --certificate and --key, listen at 127.0.0.1, or say --insecure where \
+                    the network itself is safe",
             "{} can be reached from other computers, and passwords would go there unencrypted",
             arguments.listen
         ));
     }
     let settings = Settings {
         again: arguments.again,
+        is_encrypted: encryption.is_some(),
+        is_insecure: is_reachable && encryption.is_none(),
+        ..Settings::default()
     };
     let Page {
         routes,
         first_account,
         follower: _follower,
-    } = Page::open(&arguments.record, settings).into_diagnostic()?;
-    let server = Server::start(arguments.listen, routes).into_diagnostic()?;
+    } = Page::open(&arguments.record, settings, None).into_diagnostic()?;
+    let server = Server::start(arguments.listen, encryption, routes).into_diagnostic()?;
     let stop = stop_on_interrupt()?;
-    let page = format!("http://{}/", server.address());
+    let page = server.url();
     if as_json {
         let (account, password) = first_account.unzip();
         output::line(json!({"page": page, "account": account, "one_time_password": password}))?;
@@ -137,6 +173,7 @@ pub fn review(arguments: &Arguments, as_json: bool) -> miette::Result<ExitCode> 
 /// Runs a command of `millsight accounts`.
 pub fn accounts(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
     let (Command::Add { record, .. }
+    | Command::Token { record, .. }
     | Command::List { record }
     | Command::Reset { record, .. }
     | Command::Remove { record, .. }) = command;
@@ -146,15 +183,15 @@ pub fn accounts(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
     let accounts = Accounts::open(record).into_diagnostic()?;
     let (name, password) = match command {
         Command::List { .. } => {
-            let list = accounts.list().into_diagnostic()?;
+            list(&accounts, as_json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Token { name, role, .. } => {
+            let token = accounts.add_token(name, *role).into_diagnostic()?;
             if as_json {
-                output::line(json!(list))?;
+                output::line(json!({"name": name, "token": token}))?;
             } else {
-                output::write(|out| {
-                    list.iter().try_for_each(|account| {
-                        writeln!(out, "{:<10} {}", account.role.name(), account.name)
-                    })
-                })?;
+                output::write(|out| writeln!(out, "{token}"))?;
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -175,4 +212,27 @@ pub fn accounts(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
         })?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn list(accounts: &Accounts, as_json: bool) -> miette::Result<()> {
+    let people = accounts.list().into_diagnostic()?;
+    let tokens = accounts.tokens().into_diagnostic()?;
+    if as_json {
+        let tokens: Vec<_> = tokens
+            .iter()
+            .map(|(name, role)| json!({"name": name, "role": role}))
+            .collect();
+        output::line(json!({"accounts": people, "tokens": tokens}))?;
+        return Ok(());
+    }
+    output::write(|out| {
+        for account in &people {
+            writeln!(out, "{:<10} {}", account.role.name(), account.name)?;
+        }
+        for (name, role) in &tokens {
+            writeln!(out, "{:<10} {name}   (token)", role.name())?;
+        }
+        Ok(())
+    })?;
+    Ok(())
 }

@@ -1,5 +1,8 @@
 //! Who may review: accounts with a role and a password, and a log of what they did.
 
+mod sessions;
+mod tokens;
+
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -7,12 +10,14 @@ use std::str::FromStr;
 use rand::RngExt;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::tables;
 use crate::record::now;
+pub(super) use sessions::Sessions;
 
 /// Version of the tables, kept in the database as `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE account (
@@ -22,6 +27,17 @@ CREATE TABLE account (
     -- The password was made by the program and is to be replaced at once.
     is_one_time INTEGER NOT NULL,
     created TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE token (
+    name TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    fingerprint TEXT NOT NULL UNIQUE,  -- SHA-256: a token is told once
+    created TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE session (
+    id TEXT PRIMARY KEY,           -- SHA-256 of what the browser has
+    data TEXT NOT NULL,            -- JSON
+    expires INTEGER NOT NULL       -- seconds since 1970
 ) WITHOUT ROWID;
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY,
@@ -221,17 +237,24 @@ impl Accounts {
     /// # Errors
     /// When the name cannot be one or is taken, or the file cannot be written.
     pub fn add(&self, name: &str, role: Role) -> Result<String, AccountError> {
+        self.check_name(name)?;
+        let password = one_time_password();
+        self.insert(name, role, &password, true)?;
+        Ok(password)
+    }
+
+    /// Whether a name can be that of a new account or token.
+    fn check_name(&self, name: &str) -> Result<(), AccountError> {
         let is_plain = |letter: char| letter.is_alphanumeric() || "._-".contains(letter);
         let length = name.chars().count();
         if !(1..=40).contains(&length) || !name.chars().all(is_plain) {
             return Err(AccountError::Name(name.to_owned()));
         }
-        if self.find(name)?.is_some() {
+        let is_token = self.tokens()?.iter().any(|(known, _)| known == name);
+        if is_token || self.find(name)?.is_some() {
             return Err(AccountError::Exists(name.to_owned()));
         }
-        let password = one_time_password();
-        self.insert(name, role, &password, true)?;
-        Ok(password)
+        Ok(())
     }
 
     /// Gives an account a new one-time password. Who is logged in with the old one is
@@ -259,12 +282,16 @@ impl Accounts {
         self.set_hash(name, &password_auth::generate_hash(password), false)
     }
 
-    /// Removes an account. What it decided stays.
+    /// Removes an account or a token. What was decided with it stays.
     ///
     /// # Errors
     /// When there is no such account, it is the last engineer, or the file cannot be
     /// written.
     pub fn remove(&self, name: &str) -> Result<(), AccountError> {
+        let token = "DELETE FROM token WHERE name = ?1";
+        if self.changed(name, token, params![name]).is_ok() {
+            return Ok(());
+        }
         let accounts = self.list()?;
         let mut engineers = accounts
             .iter()
@@ -348,12 +375,23 @@ fn read_account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
     })
 }
 
-/// A password of 16 letters and digits, none of which looks like another: 80 bits.
+/// A password of 80 bits.
 fn one_time_password() -> String {
+    random_letters(16)
+}
+
+/// Letters and digits, none of which looks like another: 5 bits each.
+fn random_letters(count: usize) -> String {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut random = rand::rng();
     let letter = |_| char::from(LETTERS[random.random_range(0..LETTERS.len())]);
-    (0..16).map(letter).collect()
+    (0..count).map(letter).collect()
+}
+
+/// What is kept of a secret that is too long to be guessed: its SHA-256 in hexadecimal.
+fn fingerprint(secret: &str) -> String {
+    let hash = Sha256::digest(secret.as_bytes());
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Makes an empty file that only its owner may read, where there is none.

@@ -14,7 +14,7 @@ use crate::record::now;
 const APART: i64 = 20;
 
 /// A decision to be made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NewDecision {
     /// Chosen by who asks, so that a request that is repeated is one decision: a
     /// UUID or the like.
@@ -31,7 +31,7 @@ pub struct NewDecision {
 }
 
 /// A decision that was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Decision {
     /// Its number; later ones are larger.
     pub id: i64,
@@ -230,10 +230,9 @@ impl Review {
     /// # Errors
     /// When nobody should look at the tile, or its model does not have the class.
     fn check(&self, new: &NewDecision) -> Result<(bool, String), ReviewError> {
-        let sql = "SELECT candidate.is_open, run.model_sha256, run.card FROM candidate \
+        let sql = "SELECT candidate.is_open, model.sha256, model.card FROM candidate \
              JOIN record.tile ON tile.id = candidate.tile \
-             JOIN record.piece ON piece.id = tile.piece \
-             JOIN record.run ON run.id = piece.run WHERE candidate.tile = ?1";
+             JOIN record.model ON model.id = tile.model WHERE candidate.tile = ?1";
         let found = self.one(sql, [new.tile], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get::<_, String>(2)?))
         })?;

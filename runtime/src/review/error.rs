@@ -45,6 +45,12 @@ pub enum ReviewError {
     /// Nobody should look at the tile.
     #[error("there is no tile {0} to review")]
     NoTile(i64),
+    /// The record holds no such piece.
+    #[error("there is no piece {0} in the record")]
+    NoPiece(i64),
+    /// There is no such alarm.
+    #[error("there is no alarm {0}")]
+    NoAlarm(i64),
     /// The class is none of the model's.
     #[error("there is no class `{class}`; the classes are: {classes}")]
     NoClass {

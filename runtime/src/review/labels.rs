@@ -23,6 +23,8 @@ struct Label {
     path: String,
     /// Class.
     label: String,
+    /// The piece that it shows, of all that the record holds.
+    group: String,
     /// Who decided last.
     reviewer: String,
     /// Decisions that agree.
@@ -72,10 +74,9 @@ fn reviewed() -> String {
 
 impl Review {
     /// Copies the images of all tiles on which the reviewers agree into `out`, in a
-    /// folder for each class as `millsight-train index` takes them, and a table that
-    /// says who decided what of which model. The name of an image begins with its
-    /// piece, so that `millsight-train split --group-by '/([^/_]+)_'` keeps the tiles of
-    /// a piece together.
+    /// folder for each class, and a table that says who decided what of which model, as
+    /// `millsight-train index --reviews` takes them. The group of a tile is its piece, so
+    /// that `millsight-train split` keeps the tiles of a piece together.
     ///
     /// # Errors
     /// When the review cannot be read, or a file not be written.
@@ -150,7 +151,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Reviewed> {
     let (run, piece): (i64, i64) = (row.get(9)?, row.get(10)?);
     let (tile_row, column): (i64, i64) = (row.get(11)?, row.get(12)?);
     let label = class.clone().unwrap_or_default();
-    let name = format!("run{run}piece{piece}_{tile_row:07}_{column}.png");
+    let group = format!("run{run}piece{piece}");
+    let name = format!("{group}_{tile_row:07}_{column}.png");
     let path: PathBuf = [label.as_str(), &name].iter().collect();
     Ok(Reviewed {
         tile: row.get(0)?,
@@ -159,6 +161,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Reviewed> {
         label: Label {
             path: path.display().to_string(),
             label,
+            group,
             reviewer: row.get(2)?,
             decisions: row.get(3)?,
             predicted: row.get(5)?,

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, State};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use axum_login::{AuthSession, AuthUser, AuthnBackend, UserId};
@@ -125,7 +125,13 @@ impl Attempts {
     }
 }
 
-/// Someone who is logged in and has chosen a password.
+/// The token that a program gives with its request.
+pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    given.strip_prefix("Bearer ")
+}
+
+/// Someone who is logged in and has chosen a password, or a program with a token.
 pub(super) struct Who(pub(super) Account);
 
 impl Who {
@@ -149,8 +155,17 @@ impl FromRequestParts<Arc<Shared>> for Who {
         parts: &mut Parts,
         state: &Arc<Shared>,
     ) -> Result<Self, Self::Rejection> {
-        let login = Login::from_request_parts(parts, state).await;
-        let account = login.ok().and_then(|login| login.user);
+        // Where a token is given, it alone counts.
+        let account = match token(&parts.headers).map(str::to_owned) {
+            Some(token) => {
+                let find = move |accounts: &Accounts| accounts.of_token(&token);
+                state.with_accounts(find).await?
+            }
+            None => {
+                let login = Login::from_request_parts(parts, state).await;
+                login.ok().and_then(|login| login.user)
+            }
+        };
         let account =
             account.ok_or_else(|| Problem::new(StatusCode::UNAUTHORIZED, "log in first"))?;
         if account.is_one_time {

@@ -6,6 +6,7 @@ use axum::Router;
 
 use super::accounts::Accounts;
 use super::follow::Follower;
+use super::running::Running;
 use super::server::{ServeError, Settings, router};
 
 /// The page of a record.
@@ -19,15 +20,20 @@ pub struct Page {
 }
 
 impl Page {
-    /// Opens the page of the record in a folder, which may be written meanwhile.
+    /// Opens the page of the record in a folder, which may be written meanwhile: by the
+    /// run of this program, or by another one.
     ///
     /// # Errors
     /// When there is no record, or what is kept beside it cannot be used.
-    pub fn open(folder: &Path, settings: Settings) -> Result<Self, ServeError> {
+    pub fn open(
+        folder: &Path,
+        settings: Settings,
+        running: Option<Running>,
+    ) -> Result<Self, ServeError> {
         Ok(Self {
-            routes: router(folder, settings)?,
+            routes: router(folder, settings, running.clone())?,
             first_account: Accounts::open(folder)?.first()?,
-            follower: Follower::start(folder)?,
+            follower: Follower::start(folder, running.map(|running| running.live))?,
         })
     }
 }

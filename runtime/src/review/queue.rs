@@ -24,7 +24,7 @@ const STEPS: f32 = 20.0;
 const UNJUDGED: i64 = -1;
 
 /// In which order tiles come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Unjudged ones first, then by how near another verdict was, and of those that
@@ -36,7 +36,7 @@ pub enum Order {
 }
 
 /// Tiles that wait for a reviewer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Waiting {
     /// Nobody could judge them in time.
     pub unjudged: u64,
@@ -160,8 +160,8 @@ impl Review {
     /// whether there are no more.
     fn take_over(&self) -> Result<(u64, bool), ReviewError> {
         let new = self.all(
-            "SELECT tile.id, piece.run, tile.class, tile.probabilities FROM record.tile \
-             JOIN record.piece ON piece.id = tile.piece \
+            "SELECT tile.id, piece.run, tile.class, tile.probabilities, tile.model \
+             FROM record.tile JOIN record.piece ON piece.id = tile.piece \
              WHERE tile.id > (SELECT tile FROM taken_over) ORDER BY tile.id LIMIT ?1",
             [AT_ONCE as i64],
             read_recorded,
@@ -180,8 +180,8 @@ impl Review {
     /// Takes over the verdicts of tiles that were judged after all.
     fn take_over_late(&self) -> Result<u64, ReviewError> {
         let judged = self.all(
-            "SELECT tile.id, piece.run, tile.class, tile.probabilities FROM candidate \
-             JOIN record.tile ON tile.id = candidate.tile \
+            "SELECT tile.id, piece.run, tile.class, tile.probabilities, tile.model \
+             FROM candidate JOIN record.tile ON tile.id = candidate.tile \
              JOIN record.piece ON piece.id = tile.piece \
              WHERE candidate.is_open IN (0, 1) AND candidate.nearness = -1 \
              AND tile.class IS NOT NULL",
@@ -201,16 +201,16 @@ impl Review {
     fn add(
         &self,
         recorded: &Recorded,
-        deciders: &mut HashMap<i64, Option<Decider>>,
+        deciders: &mut HashMap<(i64, i64), Option<Decider>>,
     ) -> Result<bool, ReviewError> {
         let (class, nearness) = match recorded.class.as_deref() {
             Some(NO_DEFECT) => return Ok(false),
             None => ("", UNJUDGED),
             Some(class) => {
-                let run = recorded.run;
-                let decider = match deciders.entry(run) {
+                let (run, model) = (recorded.run, recorded.model);
+                let decider = match deciders.entry((run, model)) {
                     Entry::Occupied(entry) => entry.into_mut(),
-                    Entry::Vacant(entry) => entry.insert(self.decider_of(run)?),
+                    Entry::Vacant(entry) => entry.insert(self.decider_of(run, model)?),
                 };
                 let probabilities = &recorded.probabilities;
                 (class, nearness(decider.as_ref(), class, probabilities))
@@ -231,10 +231,11 @@ impl Review {
         Ok(true)
     }
 
-    /// What a run decided by; `None` where its card is not understood.
-    fn decider_of(&self, run: i64) -> Result<Option<Decider>, ReviewError> {
-        let sql = "SELECT card, station_toml FROM record.run WHERE id = ?1";
-        let found = self.one(sql, [run], |row| {
+    /// What a run decided by with a model; `None` where its card is not understood.
+    fn decider_of(&self, run: i64, model: i64) -> Result<Option<Decider>, ReviewError> {
+        let sql = "SELECT (SELECT card FROM record.model WHERE id = ?2), station_toml \
+             FROM record.run WHERE id = ?1";
+        let found = self.one(sql, [run, model], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
         })?;
         let (card, station) = found.unwrap_or_default();
@@ -256,6 +257,7 @@ fn nearness(decider: Option<&Decider>, class: &str, probabilities: &[f32]) -> i6
 struct Recorded {
     tile: i64,
     run: i64,
+    model: i64,
     class: Option<String>,
     probabilities: Vec<f32>,
 }
@@ -266,6 +268,7 @@ fn read_recorded(row: &rusqlite::Row<'_>) -> rusqlite::Result<Recorded> {
     Ok(Recorded {
         tile: row.get(0)?,
         run: row.get(1)?,
+        model: row.get(4)?,
         class: row.get(2)?,
         probabilities: probabilities.unwrap_or_default(),
     })

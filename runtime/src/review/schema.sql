@@ -48,3 +48,16 @@ CREATE TABLE again (
     due INTEGER NOT NULL           -- id of the decision after which it is due
 );
 CREATE INDEX again_by_due ON again (due);
+
+-- What someone should know of at once. An alarm stays until someone acknowledges it;
+-- of each kind one is open at most.
+CREATE TABLE alarm (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    raised TEXT NOT NULL,
+    told TEXT NOT NULL,            -- what was wrong when it was raised or last renewed
+    renewed TEXT NOT NULL,
+    acknowledged TEXT,             -- NULL: open
+    acknowledged_by TEXT
+);
+CREATE UNIQUE INDEX alarm_open ON alarm (kind) WHERE acknowledged IS NULL;

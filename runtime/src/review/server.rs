@@ -11,11 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum_login::AuthManagerLayerBuilder;
 use tower_sessions::cookie::SameSite;
 use tower_sessions::cookie::time::Duration;
-use tower_sessions::{Expiry, MemoryStore, SessionManagerLayer};
+use tower_sessions::{Expiry, SessionManagerLayer};
 
-use super::accounts::{AccountError, Accounts};
+use super::accounts::{AccountError, Accounts, Sessions};
 use super::error::ReviewError;
 use super::login::{Attempts, Backend};
+use super::running::Running;
+use super::saliency::Asked;
 use super::store::Review;
 use super::{api, login, pages};
 
@@ -33,11 +35,22 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
 pub struct Settings {
     /// Share of the reviewed tiles that come back to be decided once more, 0 to 1.
     pub again: f64,
+    /// Largest model file that is taken, in bytes: a ViT-B has 350 MB.
+    pub largest_model: u64,
+    /// Whether what is served is encrypted.
+    pub is_encrypted: bool,
+    /// Whether other computers may reach it although it is not, which every page says.
+    pub is_insecure: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { again: 0.05 }
+        Self {
+            again: 0.05,
+            largest_model: 1 << 30,
+            is_encrypted: false,
+            is_insecure: false,
+        }
     }
 }
 
@@ -56,8 +69,14 @@ pub enum ServeError {
 /// What all requests share.
 pub(super) struct Shared {
     review: Mutex<Review>,
+    /// The same for what takes longer, so that no decision waits for it.
+    reports: Mutex<Review>,
     accounts: Mutex<Accounts>,
     pub(super) settings: Settings,
+    /// The run that writes the record, where this program does that.
+    pub(super) running: Option<Running>,
+    /// A model that is asked again where it sees what it says.
+    pub(super) asked: Asked,
 }
 
 impl Shared {
@@ -66,9 +85,26 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&Review) -> Result<T, ReviewError> + Send + 'static,
     ) -> Result<T, Problem> {
+        self.on_thread(|shared| &shared.review, work).await
+    }
+
+    /// Sums something up over the review, which may take long.
+    pub(super) async fn with_reports<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Review) -> Result<T, ReviewError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.on_thread(|shared| &shared.reports, work).await
+    }
+
+    async fn on_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        which: fn(&Self) -> &Mutex<Review>,
+        work: impl FnOnce(&Review) -> Result<T, ReviewError> + Send + 'static,
+    ) -> Result<T, Problem> {
         let shared = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            work(&shared.review.lock().unwrap_or_else(PoisonError::into_inner))
+            let review = which(&shared).lock();
+            work(&review.unwrap_or_else(PoisonError::into_inner))
         });
         Ok(done.await.map_err(Problem::panicked)??)
     }
@@ -94,20 +130,31 @@ impl Shared {
     }
 }
 
-/// Everything that is served for a record, behind logins.
+/// Everything that is served for a record and the run that writes it, behind logins.
 ///
 /// # Errors
 /// When the review or the accounts cannot be opened.
-pub fn router(folder: &Path, settings: Settings) -> Result<Router, ServeError> {
+pub fn router(
+    folder: &Path,
+    settings: Settings,
+    running: Option<Running>,
+) -> Result<Router, ServeError> {
     let shared = Arc::new(Shared {
         review: Mutex::new(Review::open(folder)?),
+        reports: Mutex::new(Review::open(folder)?),
         accounts: Mutex::new(Accounts::open(folder)?),
         settings,
+        running,
+        asked: Asked::default(),
     });
-    let sessions = SessionManagerLayer::new(MemoryStore::default())
-        .with_name("millsight")
-        // The page is for this computer alone, and not encrypted.
-        .with_secure(false)
+    let (name, is_encrypted) = match settings.is_encrypted {
+        // A browser takes such a cookie from an encrypted page of this very server alone.
+        true => ("__Host-millsight", true),
+        false => ("millsight", false),
+    };
+    let sessions = SessionManagerLayer::new(Sessions(Arc::clone(&shared)))
+        .with_name(name)
+        .with_secure(is_encrypted)
         .with_http_only(true)
         .with_same_site(SameSite::Strict)
         .with_expiry(Expiry::OnInactivity(IDLE));
@@ -127,7 +174,9 @@ pub fn router(folder: &Path, settings: Settings) -> Result<Router, ServeError> {
 /// browser says where they come from.
 async fn same_origin(request: Request, next: Next) -> Response {
     let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    if is_safe || is_same_origin(request.headers()) {
+    // No page of another site can make a browser send a token.
+    let has_token = login::token(request.headers()).is_some();
+    if is_safe || has_token || is_same_origin(request.headers()) {
         return next.run(request).await;
     }
     Problem::new(StatusCode::FORBIDDEN, "the request comes from another site").into_response()
@@ -180,7 +229,7 @@ impl Problem {
         }
     }
 
-    fn panicked(error: tokio::task::JoinError) -> Self {
+    pub(super) fn panicked(error: tokio::task::JoinError) -> Self {
         tracing::error!("a request failed: {error}");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -192,7 +241,9 @@ impl Problem {
 impl From<ReviewError> for Problem {
     fn from(error: ReviewError) -> Self {
         let status = match &error {
-            ReviewError::NoTile(_) => StatusCode::NOT_FOUND,
+            ReviewError::NoTile(_) | ReviewError::NoPiece(_) | ReviewError::NoAlarm(_) => {
+                StatusCode::NOT_FOUND
+            }
             ReviewError::NoClass { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             ReviewError::KeyInUse(_) | ReviewError::NotUndone { .. } => StatusCode::CONFLICT,
             _ => {

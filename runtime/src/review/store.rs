@@ -10,7 +10,7 @@ use crate::record::{RecordError, existing, file_uri, open_for_reading};
 
 /// Version of the tables, kept in the database as `user_version`. It changes
 /// with every change of `schema.sql`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
 

@@ -19,7 +19,10 @@ use crate::record::{JudgedLate, Recorder, RunDescription};
 use crate::station;
 
 mod accounts;
+mod faults;
 mod http;
+mod pages;
+mod uploads;
 
 /// What a tile is recorded as: the class's index and its probability, or unjudged.
 type Judged = Option<(usize, f32)>;
@@ -37,11 +40,11 @@ const GEOMETRY: Geometry = Geometry {
     reversed: false,
 };
 
-fn begin(folder: &Path) -> Recorder {
+fn description() -> RunDescription {
     let model = station::load_model(None, None).unwrap();
     let mut card = model.card;
     card.thresholds.clear();
-    let description = RunDescription {
+    RunDescription {
         station: "test".into(),
         station_toml: String::new(),
         piece: "coil 7".into(),
@@ -58,8 +61,11 @@ fn begin(folder: &Path) -> Recorder {
         card,
         geometry: GEOMETRY,
         files: Vec::new(),
-    };
-    Recorder::begin(folder, &Recording::default(), description).unwrap()
+    }
+}
+
+fn begin(folder: &Path) -> Recorder {
+    Recorder::begin(folder, &Recording::default(), description()).unwrap()
 }
 
 /// Records tiles, one in a row, from row `first` on.
@@ -71,6 +77,7 @@ fn record(recorder: &mut Recorder, first: u64, tiles: &[Judged]) {
             lines: TILE_SIZE,
             encoder: None,
             metres: 0.0,
+            model: 0,
             geometry: GEOMETRY,
             timestamp: Duration::ZERO,
             completed: Instant::now(),
@@ -192,6 +199,7 @@ fn tiles_come_as_they_are_recorded_and_change_when_they_are_judged_late() {
         probabilities[0] = 1.0 - probability;
         probabilities[class] = probability;
         let judged = JudgedLate {
+            model: 0,
             tile,
             verdict: Verdict {
                 class,
@@ -470,9 +478,14 @@ fn labels_are_what_reviewers_agree_on() {
     let table = fs::read_to_string(out.join(TABLE)).unwrap();
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 3, "{table}");
-    assert!(lines[0].starts_with("path,label,reviewer,decisions,predicted"));
-    assert!(lines[1].starts_with("overfill/run1piece1_0000000_0.png,overfill,anna,1,,,"));
-    assert!(lines[2].contains(",cracks,bela,2,cracks,0.75,"), "{table}");
+    assert!(lines[0].starts_with("path,label,group,reviewer,decisions,predicted"));
+    assert!(
+        lines[1].starts_with("overfill/run1piece1_0000000_0.png,overfill,run1piece1,anna,1,,,")
+    );
+    assert!(
+        lines[2].contains(",cracks,run1piece1,bela,2,cracks,0.75,"),
+        "{table}"
+    );
     // Again, nothing changes.
     assert_eq!(review.export_labels(&out).unwrap(), exported);
 }

@@ -11,7 +11,7 @@ use super::error::ReviewError;
 use super::store::Review;
 
 /// What the line found out about a tile.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Tile {
     /// Its number in the record.
     pub id: i64,
@@ -58,7 +58,7 @@ pub struct Tile {
 }
 
 /// A recorded tile beside another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Neighbour {
     /// Its number in the record.
     pub id: i64,
@@ -70,10 +70,11 @@ pub struct Neighbour {
 
 const TILE: &str = "SELECT tile.id, piece.run, piece.id, piece.name, tile.row, tile.\"column\", \
      tile.metres, tile.millimetres, run.mm_per_pixel, tile.lines, tile.state, tile.reason, \
-     tile.class, tile.probability, tile.probabilities, tile.suspicion, run.model_name, \
+     tile.class, tile.probability, tile.probabilities, tile.suspicion, model.name, \
      tile.image IS NOT NULL, tile.image_problem, tile.settled \
      FROM record.tile JOIN record.piece ON piece.id = tile.piece \
-     JOIN record.run ON run.id = piece.run WHERE tile.id = ?1";
+     JOIN record.run ON run.id = piece.run JOIN record.model ON model.id = tile.model \
+     WHERE tile.id = ?1";
 
 impl Review {
     /// Tiles by their numbers, in that order; what is not recorded is left out.
@@ -90,7 +91,8 @@ impl Review {
             tile.classes = match classes.get(&tile.run) {
                 Some(known) => known.clone(),
                 None => {
-                    let sql = "SELECT card FROM record.run WHERE id = ?1";
+                    let sql = "SELECT card FROM record.run JOIN record.model ON model.id = run.model \
+                         WHERE run.id = ?1";
                     let card: Option<String> = self.one(sql, [tile.run], |row| row.get(0))?;
                     let found = classes_of(&card.unwrap_or_default());
                     classes.entry(tile.run).or_insert(found).clone()
@@ -119,6 +121,17 @@ impl Review {
                 })
             },
         )
+    }
+
+    /// SHA-256 of the model that judged a tile, or would have; `None` where there is no
+    /// such tile.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn model_of(&self, tile: i64) -> Result<Option<String>, ReviewError> {
+        let sql = "SELECT model.sha256 FROM record.tile \
+             JOIN record.model ON model.id = tile.model WHERE tile.id = ?1";
+        self.one(sql, [tile], |row| row.get(0))
     }
 
     /// The file of a tile's image; `None` where it has none. It lies below the

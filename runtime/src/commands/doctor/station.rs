@@ -1,15 +1,15 @@
 //! What a station names: thresholds, source, flat field, record.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use millsight_export::model_file::ModelFile;
 use millsight_firmware_config::Station;
-use sysinfo::Disks;
 
 use super::Findings;
 use crate::commands::inspect::check_width;
 use crate::decide::Decider;
 use crate::flat_field::FlatField;
+use crate::record::{nearest_existing, space_for};
 use crate::station::open_source;
 
 const GIB: f64 = (1u64 << 30) as f64;
@@ -61,7 +61,7 @@ fn expected(lines: Option<u64>, width: usize) -> String {
 /// Whether the record folder can be written, and its budget fits the disk.
 fn record(station: &Station, findings: &mut Findings) {
     let folder = &station.recording.folder;
-    let existing = existing(folder);
+    let existing = nearest_existing(folder);
     // The file has no name of its own for long, and is gone at once.
     match tempfile::NamedTempFile::new_in(&existing) {
         Ok(_) => findings.ok("record", format!("{} can be written", folder.display())),
@@ -92,21 +92,15 @@ fn record(station: &Station, findings: &mut Findings) {
 
 /// Says how much space is free for a folder, in GiB.
 pub fn disk(folder: &Path, findings: &mut Findings) -> Option<f64> {
-    let existing = existing(folder);
-    let disks = Disks::new_with_refreshed_list();
-    let holding = disks
-        .iter()
-        .flat_map(|disks| disks.iter())
-        .filter(|disk| existing.starts_with(disk.mount_point()))
-        .max_by_key(|disk| disk.mount_point().components().count());
-    let Some(disk) = holding else {
+    let existing = nearest_existing(folder);
+    let Some(space) = space_for(folder) else {
         findings.note(
             "disk",
             format!("cannot tell the free space at {}", existing.display()),
         );
         return None;
     };
-    let free = disk.available_space() as f64 / GIB;
+    let free = space.free as f64 / GIB;
     let text = format!("{free:.1} GiB free for records at {}", existing.display());
     if free < LITTLE_GIB {
         findings.note("disk", text);
@@ -114,21 +108,6 @@ pub fn disk(folder: &Path, findings: &mut Findings) -> Option<f64> {
         findings.ok("disk", text);
     }
     Some(free)
-}
-
-/// The folder itself, or the nearest one above it that exists.
-fn existing(folder: &Path) -> PathBuf {
-    folder
-        .ancestors()
-        .find_map(|path| {
-            let path = if path.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                path
-            };
-            path.canonicalize().ok()
-        })
-        .unwrap_or_else(|| PathBuf::from("/"))
 }
 
 /// Bytes of all files below a folder; what cannot be read counts nothing.

@@ -1,42 +1,43 @@
-//! What the page and other programs ask, as JSON.
+//! The queue, its tiles, and decisions on them.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio_util::io::ReaderStream;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::accounts::Role;
-use super::decision::{Decision, NewDecision};
-use super::error::ReviewError;
-use super::login::Who;
-use super::queue::{Order, Waiting};
-use super::server::{Problem, Shared};
-use super::tile::{Neighbour, Tile};
-
-/// Most tiles that are given at once.
-const MOST_TILES: usize = 100;
+use super::MOST;
+use crate::review::accounts::Role;
+use crate::review::decision::{Decision, NewDecision};
+use crate::review::error::ReviewError;
+use crate::review::login::Who;
+use crate::review::queue::{Order, Waiting};
+use crate::review::saliency::{Saliency, SaliencyError};
+use crate::review::server::{Problem, Shared};
+use crate::review::tile::{Neighbour, Tile};
 
 /// Longest note, in bytes.
 const LONGEST_NOTE: usize = 2000;
 
-/// All of the API.
-pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/queue", get(queue))
-        .route("/tiles/{tile}", get(tile))
-        .route("/tiles/{tile}/image", get(image))
-        .route("/decisions", get(decisions).post(decide))
-        .route("/decisions/{decision}/undo", post(undo))
+/// What is asked of the review.
+pub(super) fn routes() -> OpenApiRouter<Arc<Shared>> {
+    OpenApiRouter::new()
+        .routes(routes!(queue))
+        .routes(routes!(tile))
+        .routes(routes!(image))
+        .routes(routes!(saliency))
+        .routes(routes!(decisions, decide))
+        .routes(routes!(undo))
 }
 
 /// Which tiles are asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 struct Page {
     /// In which order.
     #[serde(default)]
@@ -48,7 +49,7 @@ struct Page {
 }
 
 /// Tiles that wait for a reviewer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Queue {
     tiles: Vec<Tile>,
     /// What to ask for `after`; none where there are no more.
@@ -56,12 +57,14 @@ struct Queue {
     waiting: Waiting,
 }
 
+/// Tiles that wait for a reviewer.
+#[utoipa::path(get, path = "/queue", tag = "review", params(Page), responses((status = 200, body = Queue)))]
 async fn queue(
     State(shared): State<Arc<Shared>>,
     _: Who,
     Query(page): Query<Page>,
 ) -> Result<Json<Queue>, Problem> {
-    let limit = page.limit.unwrap_or(20).clamp(1, MOST_TILES);
+    let limit = page.limit.unwrap_or(20).clamp(1, MOST);
     let found = shared.with_review(move |review| {
         let mut numbers = review.queue(page.order, page.after, limit)?;
         let next = (numbers.len() == limit).then(|| numbers.last().copied());
@@ -79,23 +82,25 @@ async fn queue(
     Ok(Json(found.await?))
 }
 
-/// A tile with what is around it.
-#[derive(Debug, Serialize)]
-struct Shown {
+/// A tile with those around it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct TileAround {
     #[serde(flatten)]
     tile: Tile,
     neighbours: Vec<Neighbour>,
 }
 
+/// A tile, and which of those around it are recorded.
+#[utoipa::path(get, path = "/tiles/{tile}", tag = "review", params(("tile" = i64, Path, description = "Number of the tile in the record")), responses((status = 200, body = TileAround)))]
 async fn tile(
     State(shared): State<Arc<Shared>>,
     _: Who,
     Path(number): Path<i64>,
-) -> Result<Json<Shown>, Problem> {
+) -> Result<Json<TileAround>, Problem> {
     let found = shared.with_review(move |review| {
         let tile = review.tiles(&[number])?.pop();
         let tile = tile.ok_or(ReviewError::NoTile(number))?;
-        Ok(Shown {
+        Ok(TileAround {
             neighbours: review.neighbours(&tile)?,
             tile,
         })
@@ -104,6 +109,7 @@ async fn tile(
 }
 
 /// The image of a tile, as it was recorded: it never changes.
+#[utoipa::path(get, path = "/tiles/{tile}/image", tag = "review", params(("tile" = i64, Path, description = "Number of the tile in the record")), responses((status = 200, body = Vec<u8>, content_type = "image/png")))]
 async fn image(
     State(shared): State<Arc<Shared>>,
     _: Who,
@@ -133,6 +139,30 @@ async fn image(
     Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
 }
 
+/// Where on a tile the model sees what it says. It is asked again, 65 times.
+#[utoipa::path(get, path = "/tiles/{tile}/saliency", tag = "review", params(("tile" = i64, Path, description = "Number of the tile in the record")), responses((status = 200, body = Saliency)))]
+async fn saliency(
+    State(shared): State<Arc<Shared>>,
+    _: Who,
+    Path(number): Path<i64>,
+) -> Result<Json<Saliency>, Problem> {
+    let found = shared.with_review(move |review| {
+        let image = review.image(number)?;
+        let model = review.model_of(number)?;
+        Ok((image, model, review.folder().to_path_buf()))
+    });
+    let (image, model, folder) = found.await?;
+    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("tile {number} has no image"));
+    let (image, model) = image.zip(model).ok_or_else(missing)?;
+    let told = tokio::task::spawn_blocking(move || {
+        let running = shared.running.as_ref();
+        shared.asked.about(&image, &model, &folder, running)
+    });
+    Ok(Json(told.await.map_err(Problem::panicked)??))
+}
+
+/// Keeps what a reviewer says of a tile. Repeated with the same key it is one decision.
+#[utoipa::path(post, path = "/decisions", tag = "review", request_body = NewDecision, responses((status = 200, body = Decision)))]
 async fn decide(
     State(shared): State<Arc<Shared>>,
     who: Who,
@@ -151,12 +181,14 @@ async fn decide(
 }
 
 /// Which undoing is asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 struct Undo {
     /// Chosen by who asks, so that a request that is repeated undoes once.
     key: String,
 }
 
+/// Undoes a decision of one's own; both are kept.
+#[utoipa::path(post, path = "/decisions/{decision}/undo", tag = "review", params(("decision" = i64, Path, description = "Number of the decision")), request_body = Undo, responses((status = 200, body = Decision)))]
 async fn undo(
     State(shared): State<Arc<Shared>>,
     who: Who,
@@ -169,18 +201,32 @@ async fn undo(
 }
 
 /// How many of one's own last decisions are asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 struct Last {
     limit: Option<usize>,
 }
 
 /// One's own last decisions that hold, the last first.
+#[utoipa::path(get, path = "/decisions", tag = "review", params(Last), responses((status = 200, body = Vec<Decision>)))]
 async fn decisions(
     State(shared): State<Arc<Shared>>,
     who: Who,
     Query(last): Query<Last>,
 ) -> Result<Json<Vec<Decision>>, Problem> {
-    let most = last.limit.unwrap_or(20).clamp(1, MOST_TILES);
+    let most = last.limit.unwrap_or(20).clamp(1, MOST);
     let found = shared.with_review(move |review| review.last_of(&who.0.name, most));
     Ok(Json(found.await?))
+}
+
+impl From<SaliencyError> for Problem {
+    fn from(error: SaliencyError) -> Self {
+        let status = match &error {
+            SaliencyError::NoModel | SaliencyError::Image(_) => StatusCode::NOT_FOUND,
+            _ => {
+                tracing::error!("{error}");
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Problem::new(status, error.to_string())
+    }
 }

@@ -18,7 +18,7 @@ logIn.addEventListener("submit", (event) => {
   attempt(async () => {
     const { name, password } = logIn.elements;
     const account = await ask("POST", "/session", { name: name.value, password: password.value });
-    if (!account.is_one_time) return location.assign("/review");
+    if (!account.is_one_time) return location.assign("/");
     logIn.hidden = true;
     choose.hidden = false;
     choose.elements.new.focus();
@@ -31,6 +31,6 @@ choose.addEventListener("submit", (event) => {
     const chosen = choose.elements.new.value;
     if (chosen !== choose.elements.repeated.value) throw new Error("the two are not the same");
     await ask("POST", "/password", { old: logIn.elements.password.value, new: chosen });
-    location.assign("/review");
+    location.assign("/");
   });
 });

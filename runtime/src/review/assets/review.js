@@ -1,11 +1,12 @@
 // One tile after the other, by keyboard alone where one likes.
 
+import { words } from "./classes.js";
+import { byId, element } from "./elements.js";
+import { chooseAll, chosenOf, moveInGrid, showGrid } from "./grid.js";
 import { ask, Refused } from "./server.js";
 
 const TILE = 512;
 const AHEAD = 20;
-const byId = (id) => document.getElementById(id);
-const words = (name) => name.replaceAll("_", " ");
 
 const state = {
   waiting: [], // tiles to come; the first is shown
@@ -17,7 +18,10 @@ const state = {
   zoom: false,
   stretch: false,
   around: false,
-  busy: false,
+  several: false,
+  saliency: false,
+  pending: 0, // what is to be done
+  last: Promise.resolve(), // and the last of it
 };
 
 const images = new Map();
@@ -30,13 +34,6 @@ function image(tile) {
     if (images.size > 200) images.delete(images.keys().next().value);
   }
   return images.get(tile);
-}
-
-function element(name, text, attributes = {}) {
-  const made = document.createElement(name);
-  made.textContent = text ?? "";
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
 }
 
 // Grey levels of the tile from the 1st to the 99th percentile over the whole range.
@@ -55,6 +52,23 @@ function stretched(context, from, side) {
     pixels.data[at] = pixels.data[at + 1] = pixels.data[at + 2] = level;
   }
   context.putImageData(pixels, from, from);
+}
+
+// Where the probability of the verdict falls when a square is covered, the more the
+// stronger.
+async function drawSaliency(context, tile, from) {
+  byId("said").textContent = "asking the model again …";
+  const { side, drops, probability } = await ask("GET", `/api/v1/tiles/${tile.id}/saliency`);
+  if (state.waiting[0] !== tile || !state.saliency) return;
+  const square = TILE / side;
+  drops.forEach((drop, index) => {
+    const share = drop / Math.max(probability, 0.01);
+    if (share < 0.02) return;
+    context.fillStyle = `rgba(255, 110, 0, ${Math.min(0.15 + 0.5 * share, 0.65)})`;
+    context.fillRect(from + (index % side) * square, from + Math.floor(index / side) * square, square, square);
+  });
+  const most = Math.max(...drops);
+  byId("said").textContent = most < 0.02 * probability ? "no single place matters" : "marked: without it the model would be less sure";
 }
 
 // What stands where no neighbour is drawn: tiles that were cleared have no image.
@@ -99,6 +113,11 @@ async function draw() {
       }
     }
     if (state.stretch) stretched(context, middle, TILE);
+    if (state.saliency) {
+      await drawSaliency(context, tile, middle).catch((error) => {
+        byId("said").textContent = error.message;
+      });
+    }
     if (state.around) {
       context.strokeStyle = "#ff9d3c";
       context.lineWidth = 6;
@@ -120,6 +139,10 @@ function bar(name, share) {
 
 function show() {
   const tile = state.waiting[0];
+  for (const name of ["grid", "all"]) byId(name).hidden = !state.several;
+  for (const name of ["tile", "zoom", "stretch", "around", "saliency", "skip"]) byId(name).hidden = state.several;
+  document.body.classList.toggle("several", state.several);
+  if (state.several) showGrid(state.waiting);
   byId("problem").textContent = "";
   byId("note").value = "";
   const classes = byId("classes");
@@ -202,17 +225,19 @@ async function fill(anew = false) {
   }
 }
 
-async function attempt(work) {
-  if (state.busy) return;
-  state.busy = true;
-  try {
-    await work();
-  } catch (error) {
-    byId("problem").textContent = error.message;
-    if (!(error instanceof Refused)) throw error;
-  } finally {
-    state.busy = false;
-  }
+// One after the other: what is pressed while the server thinks comes next.
+function attempt(work) {
+  state.pending++;
+  state.last = state.last.then(async () => {
+    try {
+      await work();
+    } catch (error) {
+      byId("problem").textContent = error.message;
+      if (!(error instanceof Refused)) console.error(error);
+    } finally {
+      state.pending--;
+    }
+  });
 }
 
 // A key of its own for each decision: what is sent again after a broken connection
@@ -232,19 +257,23 @@ const newKey = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(
 
 function decide(name) {
   attempt(async () => {
-    const tile = state.waiting[0];
-    if (!tile) return;
-    const decision = await surely("/api/v1/decisions", {
-      key: newKey(),
-      tile: tile.id,
-      class: name,
-      note: byId("note").value,
-      took_ms: Math.round(performance.now() - state.shownSince),
-    });
-    state.decided.push({ tile, decision });
-    if (!decision.is_blind) recount(tile, -1);
-    byId("said").textContent = `${name === null ? "can't tell" : words(name)}: ${tile.piece_name}, ${tile.metres.toFixed(2)} m`;
-    state.waiting.shift();
+    const tiles = state.several ? chosenOf(state.waiting) : state.waiting.slice(0, 1);
+    if (tiles.length === 0) {
+      byId("said").textContent = state.several ? "choose tiles first" : "";
+      return;
+    }
+    // Of several each took its share of the time.
+    const took = Math.round((performance.now() - state.shownSince) / tiles.length);
+    const note = byId("note").value;
+    for (const tile of tiles) {
+      const decision = await surely("/api/v1/decisions", { key: newKey(), tile: tile.id, class: name, note, took_ms: took });
+      state.decided.push({ tile, decision });
+      if (!decision.is_blind) recount(tile, -1);
+      state.waiting = state.waiting.filter(({ id }) => id !== tile.id);
+    }
+    const last = tiles.at(-1);
+    const where = tiles.length > 1 ? `${tiles.length} tiles` : `${last.piece_name}, ${last.metres.toFixed(2)} m`;
+    byId("said").textContent = `${name === null ? "can't tell" : words(name)}: ${where}`;
     await fill();
     show();
   });
@@ -281,10 +310,19 @@ function toggle(name) {
   draw();
 }
 
+function toggleSeveral() {
+  state.several = !state.several;
+  byId("several").setAttribute("aria-pressed", String(state.several));
+  show();
+}
+
 const keys = {
+  g: toggleSeveral,
+  e: () => state.several && chooseAll(state.waiting),
   z: () => toggle("zoom"),
   c: () => toggle("stretch"),
   a: () => toggle("around"),
+  s: () => toggle("saliency"),
   u: undo,
   n: () => byId("note").focus(),
   ArrowRight: skip,
@@ -292,12 +330,17 @@ const keys = {
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.altKey || event.metaKey) return;
+  // A key that is held down decides once.
+  if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
   if (event.target === byId("note")) {
     if (event.key === "Enter" || event.key === "Escape") byId("note").blur();
     return;
   }
   if (event.target instanceof HTMLSelectElement) return;
+  if (state.several && moveInGrid(event.key)) {
+    event.preventDefault();
+    return;
+  }
   const number = Number(event.key);
   const name = number >= 1 ? state.waiting[0]?.classes[number - 1] : undefined;
   const act = name === undefined ? keys[event.key] : () => decide(name);
@@ -306,7 +349,9 @@ document.addEventListener("keydown", (event) => {
   act();
 });
 
-for (const name of ["zoom", "stretch", "around"]) byId(name).addEventListener("click", () => toggle(name));
+for (const name of ["zoom", "stretch", "around", "saliency"]) byId(name).addEventListener("click", () => toggle(name));
+byId("several").addEventListener("click", toggleSeveral);
+byId("all").addEventListener("click", () => chooseAll(state.waiting));
 byId("undo").addEventListener("click", undo);
 byId("skip").addEventListener("click", skip);
 byId("order").addEventListener("change", () =>
@@ -315,21 +360,14 @@ byId("order").addEventListener("change", () =>
     show();
   }),
 );
-byId("log-out").addEventListener("click", async () => {
-  await ask("DELETE", "/session").catch(() => {});
-  location.assign("/login");
-});
-
 attempt(async () => {
-  const account = await ask("GET", "/session");
-  byId("account").textContent = `${account.name}, ${account.role}`;
   await fill();
   show();
 });
 
 // Tiles go on coming while nothing waits.
 setInterval(() => {
-  if (state.waiting.length > 0 || state.busy) return;
+  if (state.waiting.length > 0 || state.pending > 0) return;
   attempt(async () => {
     await fill(true);
     if (state.waiting.length > 0) show();

@@ -12,22 +12,22 @@ use crate::review::accounts::{Accounts, Role};
 const PASSWORD: &str = "correct horse";
 
 /// A server with three tiles and an account of each role, named like it.
-struct Served {
-    app: Router,
-    folder: TempDir,
-    _recorder: Recorder,
-    runtime: tokio::runtime::Runtime,
+pub(super) struct Served {
+    pub(super) app: Router,
+    pub(super) folder: TempDir,
+    pub(super) recorder: Recorder,
+    pub(super) runtime: tokio::runtime::Runtime,
 }
 
 /// An answer: status, cookie and body.
-struct Answer {
-    status: StatusCode,
-    headers: axum::http::HeaderMap,
-    body: Vec<u8>,
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: axum::http::HeaderMap,
+    pub(super) body: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
@@ -37,7 +37,11 @@ impl Answer {
     }
 }
 
-fn served() -> Served {
+pub(super) fn served() -> Served {
+    served_with(Settings::default(), None)
+}
+
+pub(super) fn served_with(settings: Settings, running: Option<Running>) -> Served {
     let (folder, recorder, review) = reviewed(&[None, Some((CRACKS, 0.75)), None]);
     drop(review);
     let accounts = Accounts::open(folder.path()).unwrap();
@@ -45,11 +49,14 @@ fn served() -> Served {
         accounts.add(role.name(), role).unwrap();
         accounts.choose_password(role.name(), PASSWORD).unwrap();
     }
-    let settings = Settings { again: 0.0 };
+    let settings = Settings {
+        again: 0.0,
+        ..settings
+    };
     Served {
-        app: router(folder.path(), settings).unwrap(),
+        app: router(folder.path(), settings, running).unwrap(),
         folder,
-        _recorder: recorder,
+        recorder,
         runtime: tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -58,7 +65,7 @@ fn served() -> Served {
 }
 
 impl Served {
-    fn send(&self, request: Request<Body>) -> Answer {
+    pub(super) fn send(&self, request: Request<Body>) -> Answer {
         self.runtime.block_on(async {
             let answer = self.app.clone().oneshot(request).await.unwrap();
             let (parts, body) = answer.into_parts();
@@ -71,7 +78,7 @@ impl Served {
     }
 
     /// As the page asks.
-    fn ask(&self, cookie: &str, method: Method, path: &str, body: &Value) -> Answer {
+    pub(super) fn ask(&self, cookie: &str, method: Method, path: &str, body: &Value) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -86,11 +93,11 @@ impl Served {
         self.send(request.body(body).unwrap())
     }
 
-    fn get(&self, cookie: &str, path: &str) -> Answer {
+    pub(super) fn get(&self, cookie: &str, path: &str) -> Answer {
         self.ask(cookie, Method::GET, path, &Value::Null)
     }
 
-    fn post(&self, cookie: &str, path: &str, body: &Value) -> Answer {
+    pub(super) fn post(&self, cookie: &str, path: &str, body: &Value) -> Answer {
         self.ask(cookie, Method::POST, path, body)
     }
 
@@ -98,14 +105,14 @@ impl Served {
         self.post("", "/session", &json!({"name": name, "password": password}))
     }
 
-    fn log_in(&self, name: &str) -> String {
+    pub(super) fn log_in(&self, name: &str) -> String {
         let answer = self.try_login(name, PASSWORD);
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
         answer.cookie().unwrap()
     }
 }
 
-fn decision(tile: i64) -> Value {
+pub(super) fn decision(tile: i64) -> Value {
     json!({"key": format!("of {tile}"), "tile": tile, "class": "cracks", "took_ms": 900})
 }
 

@@ -1,0 +1,227 @@
+//! Whether all is well: the camera, the disk, the clock, and that every tile is judged
+//! in time.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use super::alarms::AlarmKind;
+use super::error::ReviewError;
+use super::live::Live;
+use super::store::Review;
+use crate::record::{Space, space_for};
+
+/// How long no line may come before that is an alarm.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// How often the disk is looked at.
+const DISK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Share of the disk that should be free, and bytes that suffice whatever the share.
+const LEAST_FREE: f64 = 0.05;
+const ENOUGH_FREE: u64 = 20 << 30;
+
+/// By how much the clock may differ from the time that has passed: clocks that are set
+/// by others over the network are slewed, not set.
+const JUMP: f64 = 2.0;
+
+const GIB: f64 = (1u64 << 30) as f64;
+
+/// How the computer and the camera are.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Health {
+    /// Seconds since the last line came; none before the first.
+    pub silent_s: Option<f64>,
+    /// Space on the disk of the record; none where that is not known.
+    pub disk: Option<Space>,
+    /// Seconds by which the clock was changed since the run began.
+    pub clock_changed_s: f64,
+}
+
+/// Looks at a run again and again, and raises alarms.
+pub(super) struct Watch {
+    live: Arc<Live>,
+    health: Health,
+    begun: (Instant, SystemTime),
+    /// When a line came last.
+    last_line: Option<Instant>,
+    disk_seen: Option<Instant>,
+    /// What was told already.
+    lines: u64,
+    unjudged: u64,
+    missing: u64,
+    gaps: u64,
+    late: u64,
+    told_silence: bool,
+    told_clock: f64,
+}
+
+impl Watch {
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Self {
+            live,
+            health: Health::default(),
+            begun: (Instant::now(), SystemTime::now()),
+            last_line: None,
+            disk_seen: None,
+            lines: 0,
+            unjudged: 0,
+            missing: 0,
+            gaps: 0,
+            late: 0,
+            told_silence: false,
+            told_clock: 0.0,
+        }
+    }
+
+    /// Looks once. An alarm that cannot be kept is raised again the next time.
+    pub(super) fn look(&mut self, review: &Review) -> Result<(), ReviewError> {
+        let looked = self.look_at_all(review);
+        self.live.set_health(self.health.clone());
+        looked
+    }
+
+    fn look_at_all(&mut self, review: &Review) -> Result<(), ReviewError> {
+        self.look_at_clock(review)?;
+        self.look_at_disk(review)?;
+        self.look_at_lines(review)?;
+        self.look_at_tiles(review)
+    }
+
+    fn look_at_lines(&mut self, review: &Review) -> Result<(), ReviewError> {
+        let counts = self.live.ledger().line_counts();
+        let now = Instant::now();
+        if counts.r#in > self.lines {
+            self.last_line = Some(now);
+            self.lines = counts.r#in;
+            self.told_silence = false;
+        }
+        let silent = self.last_line.map(|last| now.duration_since(last));
+        self.health.silent_s = silent.map(|silent| silent.as_secs_f64());
+        if let Some(silent) = silent.filter(|&silent| silent >= SILENCE)
+            && !self.told_silence
+        {
+            let seconds = silent.as_secs();
+            review.raise(
+                AlarmKind::NoLines,
+                &format!("no line has come for {seconds} s: look at the camera and its cable"),
+            )?;
+            self.told_silence = true;
+        }
+        if counts.missing > self.missing || counts.gaps > self.gaps {
+            let (gaps, lines) = (counts.gaps, counts.missing);
+            review.raise(
+                AlarmKind::Gap,
+                &format!("{lines} lines are lost, in {gaps} places of this run"),
+            )?;
+            (self.missing, self.gaps) = (counts.missing, counts.gaps);
+        }
+        Ok(())
+    }
+
+    fn look_at_tiles(&mut self, review: &Review) -> Result<(), ReviewError> {
+        let ledger = self.live.ledger();
+        let tiles = ledger.tiles();
+        if tiles.unjudged > self.unjudged {
+            let reasons: Vec<String> = ledger
+                .unjudged_by_reason()
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| format!("{count} {}", reason.replace('_', " ")))
+                .collect();
+            let (count, reasons) = (tiles.unjudged, reasons.join(", "));
+            review.raise(
+                AlarmKind::Unjudged,
+                &format!("nobody has judged {count} tiles ({reasons}): look at them"),
+            )?;
+        }
+        // Those that are judged after all may become unjudged again as others.
+        self.unjudged = tiles.unjudged;
+        if tiles.late > self.late {
+            let late = tiles.late;
+            review.raise(
+                AlarmKind::Late,
+                &format!("{late} verdicts of this run came after their deadline"),
+            )?;
+            self.late = late;
+        }
+        Ok(())
+    }
+
+    fn look_at_disk(&mut self, review: &Review) -> Result<(), ReviewError> {
+        if self
+            .disk_seen
+            .is_some_and(|seen| seen.elapsed() < DISK_INTERVAL)
+        {
+            return Ok(());
+        }
+        self.disk_seen = Some(Instant::now());
+        self.health.disk = space_for(review.folder());
+        match self.health.disk {
+            Some(space) if is_little(space) => {
+                review.raise(AlarmKind::Disk, &little(space, review.folder()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn look_at_clock(&mut self, review: &Review) -> Result<(), ReviewError> {
+        let (instant, clock) = self.begun;
+        let changed = changed(clock, SystemTime::now(), instant.elapsed());
+        self.health.clock_changed_s = changed;
+        if (changed - self.told_clock).abs() >= JUMP {
+            let by = changed - self.told_clock;
+            review.raise(
+                AlarmKind::Clock,
+                &format!(
+                    "the computer's clock was changed by {by:+.0} s: times in the record may lie \
+                     beside each other wrongly, their order is right"
+                ),
+            )?;
+            self.told_clock = changed;
+        }
+        Ok(())
+    }
+}
+
+/// Seconds by which a clock has gone further than the time that has passed.
+fn changed(before: SystemTime, after: SystemTime, passed: Duration) -> f64 {
+    let went = match after.duration_since(before) {
+        Ok(forward) => forward.as_secs_f64(),
+        Err(back) => -back.duration().as_secs_f64(),
+    };
+    went - passed.as_secs_f64()
+}
+
+fn is_little(space: Space) -> bool {
+    space.free < ENOUGH_FREE && (space.free as f64) < LEAST_FREE * space.total as f64
+}
+
+fn little(space: Space, folder: &Path) -> String {
+    let free = space.free as f64 / GIB;
+    let folder = folder.display();
+    format!("{free:.1} GiB are left for the record {folder}: make space, or record elsewhere")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_differs_from_the_time_that_passed() {
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(43_200);
+        let second = Duration::from_secs(1);
+        assert_eq!(changed(noon, noon + second, second), 0.0);
+        assert_eq!(changed(noon, noon + 3601 * second, second), 3600.0);
+        assert_eq!(changed(noon, noon - 59 * second, second), -60.0);
+    }
+
+    #[test]
+    fn little_space_is_a_small_share_of_a_disk() {
+        let space = |free, total| Space { free, total };
+        assert!(is_little(space(1 << 30, 100 << 30)));
+        assert!(!is_little(space(6 << 30, 100 << 30)));
+        assert!(!is_little(space(21 << 30, 4000 << 30)));
+    }
+}
