@@ -1,4 +1,5 @@
 //! The workspace's programs, and what they write.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::HashMap;
 use std::path::Path;
