@@ -4,6 +4,7 @@
 //! * [`engine`]: what an engine judges.
 //! * [`ingest`]: what a core does before any network.
 //! * [`optics`]: a camera whose pixels are not alike.
+//! * [`page`]: the page while the line runs.
 //! * [`peak`]: what a core can compute at most.
 //! * [`process`]: what the program takes of the machine.
 //! * [`trial`]: a run at a rate, and whether it was held.
@@ -13,6 +14,7 @@ pub mod burst;
 pub mod engine;
 pub mod ingest;
 pub mod optics;
+pub mod page;
 pub mod peak;
 pub mod process;
 pub mod search;

@@ -5,6 +5,7 @@ mod engine;
 mod ingest;
 mod line;
 mod line_rate;
+mod page;
 mod peer;
 mod python;
 
@@ -22,6 +23,7 @@ pub enum Command {
     Engine(engine::Arguments),
     Ingest(ingest::Arguments),
     LineRate(line_rate::Arguments),
+    Page(page::Arguments),
     Peer(peer::Arguments),
 }
 
@@ -32,6 +34,7 @@ Examples:
   millsight bench ingest
   millsight bench ingest --python venv/bin/python
   millsight bench line-rate
+  millsight bench page
   millsight bench peer --python venv/bin/python --screen screen.onnx
   millsight bench line-rate --seconds 600 --defect-share 0.01 --json
   millsight bench burst --screen screen.onnx";
@@ -45,6 +48,7 @@ pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
         Command::Burst(arguments) => burst::burst(arguments, json),
         Command::Engine(arguments) => engine::engine(arguments, json),
         Command::Ingest(arguments) => ingest::ingest(arguments, json),
+        Command::Page(arguments) => page::page(arguments, json),
         Command::Peer(arguments) => peer::peer(arguments, json),
         Command::LineRate(arguments) => line_rate::line_rate(arguments, json),
     }
