@@ -21,10 +21,14 @@ export async function millsight(...words) {
   return JSON.parse(stdout.trim().split("\n").at(-1));
 }
 
-/** Starts a run that goes on until it is ended, with a page of its own. */
-export async function startLine() {
+/**
+ * Starts a run that goes on until it is ended, with a page of its own. Its record begins
+ * with a short strip of each of `seeds`.
+ */
+export async function startLine(seeds = []) {
   const folder = await mkdtemp(join(tmpdir(), "millsight-browser-"));
   const record = join(folder, "record");
+  for (const seed of seeds) await millsight("demo", "--metres", "12", "--seed", String(seed), "--out", record);
   const station = join(folder, "station.toml");
   const demo = (await run(program, ["config", "show", "demo"])).stdout;
   const longer = demo.replace(/^metres = [\d.]+/m, "metres = 20000");

@@ -66,7 +66,7 @@ test("the live numbers move", async () => {
   await page.locator("#figure-tiles").waitFor();
   const before = await figure("tiles");
   await until("more tiles", async () => (await figure("tiles")) > before);
-  await until("a line rate", async () => (await figure("lines-per-second")) > 0);
+  await until("a line rate", async () => (await figure("lines-s")) > 0);
   await until("a strip", () =>
     page.evaluate(() => {
       const canvas = document.getElementById("strip");

@@ -7,20 +7,22 @@ import { anotherModel, logInFirst, startBrowser, startLine } from "./line.js";
 
 const out = join(import.meta.dirname, "../../docs/pages");
 const sizes = [
-  { width: 1920, height: 1080 },
-  { width: 1280, height: 800 },
+  { width: 1920, height: 1080, colorScheme: "dark" },
+  { width: 1280, height: 800, colorScheme: "light" },
 ];
 
 await mkdir(out, { recursive: true });
-const line = await startLine();
+const line = await startLine([2, 3, 4, 5, 6, 7, 8, 9]);
 const browser = await startBrowser();
 const page = await browser.newPage();
 
 async function take(name) {
-  for (const size of sizes) {
-    await page.setViewportSize(size);
-    await page.waitForTimeout(1500);
-    await page.screenshot({ path: join(out, `${name}-${size.width}.jpg`), type: "jpeg", quality: 80 });
+  for (const { width, height, colorScheme } of sizes) {
+    await page.setViewportSize({ width, height });
+    await page.emulateMedia({ colorScheme });
+    await page.reload();
+    await page.waitForTimeout(name === "live" ? 8000 : 1500);
+    await page.screenshot({ path: join(out, `${name}-${width}.jpg`), type: "jpeg", quality: 80 });
   }
 }
 
@@ -29,11 +31,10 @@ async function open(name) {
   await page.waitForTimeout(1500);
 }
 
-await page.setViewportSize(sizes[0]);
+await page.setViewportSize({ width: 1920, height: 1080 });
 await page.goto(line.page);
 await take("login");
 await logInFirst(page, line, "correct horse battery");
-await page.waitForTimeout(15000);
 await take("live");
 await open("/review");
 for (const key of ["4", "4", "3", "1", "5", "4"]) {
@@ -43,7 +44,7 @@ for (const key of ["4", "4", "3", "1", "5", "4"]) {
 await take("review");
 await open("/pieces");
 await take("pieces");
-await page.getByRole("link", { name: "demo-coil" }).click();
+await page.getByRole("link", { name: "demo-coil" }).first().click();
 await take("piece");
 await open("/history");
 await take("history");

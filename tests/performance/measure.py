@@ -33,6 +33,7 @@ def plan(given):
     yield "line-rate embedded", ["line-rate", "--engine", "embedded"]
     yield "line-rate without a screen", ["line-rate", "--no-screen", "--engine", "onnxruntime"]
     yield "burst", ["burst", "--engine", "onnxruntime"]
+    yield "page", ["page", "--engine", "onnxruntime"]
 
 
 def machine():
@@ -125,6 +126,17 @@ def tables(results):
         row("tiles, unjudged at the end", f"{said['tiles']['total']:,}, {said['tiles']['unjudged']}")
         row("unjudged at a time, at most", f"{said['most_unjudged']:,}")
         row("until all were judged", "never" if recovered is None else f"{recovered:.1f} s")
+    if "page" in results:
+        said = results["page"]["said"]
+        header("the queue of 100,000 flagged tiles, asked 1,000 times while lines come", "")
+        row("answers, p50, p99, max ms", ", ".join(f"{said[part]:.1f}" for part in ["p50_ms", "p99_ms", "max_ms"]))
+        row("not answered", said["failed"])
+        for name, trial in [("the line meanwhile", said["used"]), ("the line by itself", said["alone"])]:
+            tiles, p99 = trial["tiles"], trial["latency_ms"]["p99"]
+            row(
+                name, f"{trial['lines_per_second']:,.0f} lines/s, {tiles['unjudged']} unjudged, {tiles['late']} late, "
+                f"{p99:.1f} ms p99, {trial['cores_used']:.2f} cores",
+            )
     header("benchmark", "command", "machine", "revision")
     for name, run in results.items():
         row(name, f"`{run['command']}`", run["machine"], run["git_revision"])

@@ -104,6 +104,15 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         record: PathBuf,
     },
+    /// Show what accounts did, the last first.
+    Log {
+        /// How many entries.
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Folder of the record.
+        #[arg(long, value_name = "DIR")]
+        record: PathBuf,
+    },
     /// Give an account a new one-time password and print it.
     Reset {
         /// Its name.
@@ -175,6 +184,7 @@ pub fn accounts(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
     let (Command::Add { record, .. }
     | Command::Token { record, .. }
     | Command::List { record }
+    | Command::Log { record, .. }
     | Command::Reset { record, .. }
     | Command::Remove { record, .. }) = command;
     if !record.is_dir() {
@@ -184,6 +194,19 @@ pub fn accounts(command: &Command, as_json: bool) -> miette::Result<ExitCode> {
     let (name, password) = match command {
         Command::List { .. } => {
             list(&accounts, as_json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Log { limit, .. } => {
+            let log = accounts.log(*limit).into_diagnostic()?;
+            if as_json {
+                output::line(json!(log))?;
+            } else {
+                output::write(|out| {
+                    log.iter().try_for_each(|[moment, account, what]| {
+                        writeln!(out, "{moment}  {account:<16} {what}")
+                    })
+                })?;
+            }
             return Ok(ExitCode::SUCCESS);
         }
         Command::Token { name, role, .. } => {

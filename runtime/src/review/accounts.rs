@@ -316,6 +316,24 @@ impl Accounts {
         Ok(())
     }
 
+    /// What accounts did, the last first: moment (RFC 3339 in UTC), account and what.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log(&self, most: usize) -> Result<Vec<[String; 3]>, AccountError> {
+        let read = || -> rusqlite::Result<Vec<[String; 3]>> {
+            self.database
+                .prepare_cached(
+                    "SELECT moment, account, what FROM audit ORDER BY id DESC LIMIT ?1",
+                )?
+                .query_map([most as i64], |row| {
+                    Ok([row.get(0)?, row.get(1)?, row.get(2)?])
+                })?
+                .collect()
+        };
+        read().map_err(|error| self.failed(error))
+    }
+
     fn insert(
         &self,
         name: &str,

@@ -19,6 +19,7 @@ function plot(id, names, lines, range) {
   const options = {
     width: place.clientWidth,
     height: 240,
+    padding: [10, 60, 0, 0],
     scales: { x: { time: false }, y: { range } },
     axes: [{ ...axis, incrs: [1, 2, 5, 10, 20, 50], values: (_, at) => at.map((index) => names[index - 1] ?? ""), space: 130 }, axis],
     series: [
@@ -58,7 +59,9 @@ async function show() {
   const span = byId("span").value;
   const ahead = -new Date().getTimezoneOffset();
   let history;
+  let active;
   try {
+    ({ active } = await ask("GET", "/api/v1/models"));
     history = await ask("GET", `/api/v1/history?span=${span}&minutes_ahead=${ahead}&limit=${LIMIT}`);
   } catch (error) {
     byId("problem").textContent = error.message;
@@ -67,8 +70,12 @@ async function show() {
   const { periods, agreement } = history;
   byId("nothing").hidden = periods.length > 0;
   for (const part of document.querySelectorAll(".plots, .figures")) part.hidden = periods.length === 0;
-  const classes = [...new Set(periods.flatMap(({ flagged }) => Object.keys(flagged)))].sort();
-  const signs = marks(["no_defect", ...classes]);
+  // In the order of the model's card, so that each class has its colour; then others.
+  const found = new Set(periods.flatMap(({ flagged }) => Object.keys(flagged)));
+  const known = active?.card.classes ?? ["no_defect"];
+  const others = [...found].filter((name) => !known.includes(name)).sort();
+  const classes = [...known.filter((name) => found.has(name)), ...others];
+  const signs = marks([...known, ...others]);
   const names = periods.map(({ name, piece }) => (piece === null ? new Date(name).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) : name));
   const none = (share) => (share.of === 0 ? null : (100 * share.count) / share.of);
   const colour = (name) => signs.get(name).colour;

@@ -15,7 +15,7 @@ const whole = (number) => Math.round(number).toLocaleString();
 
 function number(name, value, unit = "", kind = "") {
   const made = element("div", "", { class: `figure ${kind}` });
-  made.append(element("span", name, { class: "soft" }), element("strong", value, { id: `figure-${name.replaceAll(" ", "-")}` }));
+  made.append(element("span", name, { class: "soft" }), element("strong", value, { id: `figure-${name.replaceAll("/", "-")}` }));
   if (unit) made.append(element("span", unit, { class: "soft" }));
   return made;
 }
@@ -24,7 +24,7 @@ function showNumbers({ counts }) {
   const { tiles, flagged } = counts;
   const defects = Object.values(flagged).reduce((sum, count) => sum + count, 0);
   byId("numbers").replaceChildren(
-    number("lines per second", whole(counts.lines_per_second)),
+    number("lines/s", whole(counts.lines_per_second)),
     number("tiles", whole(tiles.total)),
     number("background", whole(tiles.background)),
     number("cleared", whole(tiles.cleared)),

@@ -49,7 +49,7 @@ function draw() {
     context.moveTo(x, 0);
     context.lineTo(x, height);
     context.stroke();
-    context.fillText(`${Number(at.toPrecision(6))} m`, Math.min(x, canvas.width - 20 * ratio), height + 22 * ratio);
+    context.fillText(`${Number(at.toPrecision(6))} m`, Math.min(x, canvas.width - 34 * ratio), height + 22 * ratio);
   }
   context.textAlign = "right";
   const acrossStep = step(report.width_mm, 4);
@@ -79,7 +79,8 @@ function filters() {
   const counts = new Map();
   for (const finding of report.findings) counts.set(takenFor(finding), (counts.get(takenFor(finding)) ?? 0) + 1);
   byId("filters").replaceChildren(
-    ...[...counts].map(([name, count]) => {
+    ...[...signs.keys()].filter((name) => counts.has(name)).map((name) => {
+      const count = counts.get(name);
       const button = element("button", "", { type: "button", "aria-pressed": String(!hidden.has(name)) });
       const swatch = element("span", signs.get(name).sign, { class: "sign" });
       swatch.style.background = signs.get(name).colour;

@@ -13,6 +13,7 @@ use super::http::{Answer, Served, served_with};
 use super::*;
 use crate::exchange::Exchange;
 use crate::ledger::Ledger;
+use crate::review::accounts::Accounts;
 
 fn running() -> Running {
     let station = Station::ready("demo").unwrap();
@@ -99,6 +100,17 @@ fn a_model_is_loaded_looks_on_and_is_promoted() {
     assert_eq!(back.status, StatusCode::NO_CONTENT);
     let models = served.get(&engineer, "/api/v1/models").json();
     assert_eq!(models["active"]["card"]["name"], "millsight-vit");
+
+    let log = Accounts::open(served.folder.path())
+        .unwrap()
+        .log(10)
+        .unwrap();
+    let did: Vec<&str> = log.iter().map(|[_, _, what]| what.as_str()).collect();
+    let beginnings = ["called back", "promoted", "loaded the model", "logged in"];
+    for (what, beginning) in did.iter().zip(beginnings) {
+        assert!(what.starts_with(beginning), "{did:?}");
+    }
+    assert!(log.iter().all(|[_, account, _]| account == "engineer"));
 }
 
 #[test]
