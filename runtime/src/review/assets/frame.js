@@ -1,11 +1,11 @@
 // What every page has.
 
 import { byId } from "./elements.js";
-import { ask } from "./server.js";
+import { ask, leave } from "./server.js";
 
 byId("log-out").addEventListener("click", async () => {
   await ask("DELETE", "/session").catch(() => {});
-  location.assign("/login");
+  leave();
 });
 
 async function showAlarms() {

@@ -31,6 +31,21 @@ function plot(id, names, lines, range) {
   plots.push(new uPlot(options, [names.map((_, index) => index + 1), ...lines.map(({ values }) => values)], place));
 }
 
+// The distribution of the last period beside that of all before.
+function compare(id, periods, of, range) {
+  const last = of(periods.at(-1));
+  const before = last.map((_, step) => periods.slice(0, -1).reduce((sum, period) => sum + (of(period)[step] ?? 0), 0));
+  const shares = (counts) => {
+    const all = counts.reduce((sum, count) => sum + count, 0);
+    return counts.map((count) => (all > 0 ? (100 * count) / all : null));
+  };
+  const names = last.map((_, step) => ((range * (step + 0.5)) / last.length).toFixed(range > 1 ? 0 : 2));
+  plot(id, names, [
+    { name: "all before, % of the tiles", colour: "#9aa5b1", values: shares(before) },
+    { name: "last, % of the tiles", colour: "#e69f00", values: shares(last) },
+  ], (_, low, high) => [0, Math.max(5, 1.1 * (high ?? 0))]);
+}
+
 function table(periods, classes) {
   const head = element("tr");
   const names = ["Period", "Tiles", "Unjudged", ...classes.map(words), "False alarms", "Brightness", "Change of brightness", "Change of suspicion"];
@@ -89,6 +104,10 @@ async function show() {
     { name: "brightness", colour: "#56b4e9", values: periods.map(({ brightness }) => brightness.stability_index) },
     { name: "suspicion of the screen", colour: "#cc79a7", values: periods.map(({ suspicion }) => suspicion.stability_index) },
   ], upTo(0.3));
+  if (periods.length > 0) {
+    compare("levels", periods, ({ brightness }) => brightness.tiles, 255);
+    compare("suspicions", periods, ({ suspicion }) => suspicion.tiles, 1);
+  }
   byId("agreement").replaceChildren(
     ...[
       ["With oneself", bounded(agreement.with_oneself)],

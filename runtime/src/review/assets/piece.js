@@ -75,6 +75,37 @@ function draw() {
   }
 }
 
+// Stacked bars below the map, on the same scale along the piece.
+function drawDensity() {
+  const canvas = byId("density");
+  const ratio = devicePixelRatio;
+  canvas.width = Math.round(canvas.clientWidth * ratio);
+  canvas.height = Math.round(canvas.clientHeight * ratio);
+  const context = canvas.getContext("2d");
+  const { along } = scale();
+  const shown = report.stretches.map(({ from_m, defects }) => ({ from_m, counts: Object.entries(defects).filter(([name]) => !hidden.has(name)) }));
+  const totals = shown.map(({ counts }) => counts.reduce((sum, [, count]) => sum + count, 0));
+  const most = Math.max(1, ...totals);
+  const top = 14 * ratio;
+  const high = (canvas.height - top) / most;
+  context.font = `${14 * ratio}px system-ui, sans-serif`;
+  context.fillStyle = colourOf("--soft");
+  context.textAlign = "right";
+  context.fillText(String(most), LEFT - 6, top + 5 * ratio);
+  context.fillText("0", LEFT - 6, canvas.height - 2);
+  context.strokeStyle = colourOf("--line");
+  context.strokeRect(LEFT, top, canvas.width - LEFT, canvas.height - top);
+  for (const { from_m, counts } of shown) {
+    let y = canvas.height;
+    const wide = Math.max(10 * along - 1, 1);
+    for (const [name, count] of counts) {
+      y -= count * high;
+      context.fillStyle = signs.get(name).colour;
+      context.fillRect(LEFT + from_m * along, y, wide, count * high);
+    }
+  }
+}
+
 function filters() {
   const counts = new Map();
   for (const finding of report.findings) counts.set(takenFor(finding), (counts.get(takenFor(finding)) ?? 0) + 1);
@@ -88,7 +119,7 @@ function filters() {
       button.addEventListener("click", () => {
         if (!hidden.delete(name)) hidden.add(name);
         button.setAttribute("aria-pressed", String(!hidden.has(name)));
-        draw();
+        drawAll();
         tables();
       });
       return button;
@@ -143,6 +174,11 @@ function tables() {
   );
 }
 
+function drawAll() {
+  draw();
+  drawDensity();
+}
+
 // What lies where someone points.
 function point(event) {
   const canvas = byId("map");
@@ -183,10 +219,10 @@ async function start() {
   const known = [...new Set([...report.model_classes, ...report.findings.map(takenFor)])].filter((name) => name !== UNJUDGED);
   signs = marks(known);
   filters();
-  draw();
+  drawAll();
   tables();
-  addEventListener("resize", draw);
-  addEventListener("beforeprint", draw);
+  addEventListener("resize", drawAll);
+  addEventListener("beforeprint", drawAll);
   byId("map").addEventListener("click", point);
   byId("print").addEventListener("click", () => print());
 }

@@ -7,6 +7,15 @@ export class Refused extends Error {
   }
 }
 
+let leaves = false;
+
+// Goes to the login page, once: a second order would break the first one off.
+export function leave() {
+  if (leaves) return;
+  leaves = true;
+  location.assign("/login");
+}
+
 // Asks and gives the answer's JSON. Who is not logged in goes to the login page.
 export async function ask(method, path, body) {
   let answer;
@@ -21,6 +30,6 @@ export async function ask(method, path, body) {
   }
   if (answer.ok) return answer.status === 204 ? null : answer.json();
   const said = await answer.json().catch(() => ({}));
-  if (answer.status === 401 && location.pathname !== "/login") location.assign("/login");
+  if (answer.status === 401 && location.pathname !== "/login") leave();
   throw new Refused(answer.status, said.error ?? `the server answers ${answer.status}`);
 }
