@@ -34,7 +34,8 @@ function showNumbers({ counts }) {
     number("latency", counts.latency_p99_ms.toFixed(0), "ms, 99 of 100 verdicts"),
   );
   byId("legend").replaceChildren(
-    ...[...Object.entries(flagged), [UNJUDGED, tiles.unjudged]].map(([name, count]) => {
+    ...[...signs.keys()].filter((name) => name in flagged || name === UNJUDGED).map((name) => {
+      const count = flagged[name] ?? tiles.unjudged;
       const item = element("li");
       const { colour, sign } = signs.get(name);
       const swatch = element("span", sign, { class: "sign" });
