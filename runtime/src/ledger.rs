@@ -107,6 +107,7 @@ pub struct Ledger {
     cleared: AtomicU64,
     judged: AtomicU64,
     late: AtomicU64,
+    record_failures: AtomicU64,
     unjudged: [AtomicU64; UnjudgedReason::ALL.len()],
     backlog: AtomicU64,
     flagged: Vec<AtomicU64>,
@@ -145,6 +146,7 @@ impl Ledger {
             cleared: AtomicU64::new(0),
             judged: AtomicU64::new(0),
             late: AtomicU64::new(0),
+            record_failures: AtomicU64::new(0),
             unjudged: Default::default(),
             backlog: AtomicU64::new(0),
             flagged: classes.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -206,6 +208,16 @@ impl Ledger {
     /// judged as well.
     pub fn late(&self, tiles: u64) {
         self.late.fetch_add(tiles, Ordering::Relaxed);
+    }
+
+    /// Counts that something could not be recorded.
+    pub fn record_failed(&self) {
+        self.record_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something could not be recorded so far.
+    pub fn record_failures(&self) -> u64 {
+        self.record_failures.load(Ordering::Relaxed)
     }
 
     /// Notes how long the verdicts of `tiles` tiles took, from their last line.

@@ -69,6 +69,11 @@ impl Collector for OfLedger {
                 "Tiles judged after their deadline",
                 tiles.late,
             ),
+            (
+                "record_failures",
+                "Times that something could not be recorded",
+                ledger.record_failures(),
+            ),
         ] {
             out.one(name, help, &ConstCounter::new(count))?;
         }
@@ -169,6 +174,7 @@ mod tests {
         ledger.settle(TileState::Unjudged(UnjudgedReason::Deadline));
         ledger.settle(TileState::Unjudged(UnjudgedReason::Overload));
         ledger.judged_late(UnjudgedReason::Overload, None);
+        ledger.record_failed();
         ledger.latency(Duration::from_millis(3), 1);
         ledger.latency(Duration::from_secs(100), 1);
         let text = Metrics::new(Arc::new(ledger)).text().unwrap();
@@ -178,6 +184,7 @@ mod tests {
             "millsight_missing_lines_total 7",
             "millsight_tiles_total 4",
             "millsight_late_tiles_total 1",
+            "millsight_record_failures_total 1",
             "millsight_flagged_tiles_total{class=\"cracks\"} 1",
             "millsight_tiles_in_state{state=\"judged\"} 2",
             "millsight_tiles_in_state{state=\"unjudged\"} 1",

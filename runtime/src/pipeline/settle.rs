@@ -146,7 +146,11 @@ impl Settler<'_> {
         let Some(recorder) = &mut self.recorder else {
             return;
         };
-        match catch_unwind(AssertUnwindSafe(|| work(recorder))) {
+        let recorded = catch_unwind(AssertUnwindSafe(|| work(recorder)));
+        if !matches!(recorded, Ok(Ok(()))) {
+            self.ledger.record_failed();
+        }
+        match recorded {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self
                 .findings

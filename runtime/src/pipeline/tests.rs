@@ -524,6 +524,7 @@ fn a_recorder_that_panics_is_left_out_and_the_run_is_marked() {
     settler.record(|_| panic!("disk on fire"));
     settler.record(|_| panic!("called again"));
     drop(settler);
+    assert_eq!(ledger.record_failures(), 1);
     let problems = findings.into_outcome().problems;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].contains("disk on fire"), "{problems:?}");

@@ -18,6 +18,8 @@ pub enum AlarmKind {
     NoLines,
     /// Verdicts came too late.
     Late,
+    /// Something could not be recorded.
+    Record,
     /// Little space is left for the record.
     Disk,
     /// The computer's clock was changed.
@@ -32,6 +34,7 @@ impl AlarmKind {
             AlarmKind::Gap => "gap",
             AlarmKind::NoLines => "no_lines",
             AlarmKind::Late => "late",
+            AlarmKind::Record => "record",
             AlarmKind::Disk => "disk",
             AlarmKind::Clock => "clock",
         }

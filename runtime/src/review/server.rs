@@ -21,8 +21,9 @@ use super::saliency::Asked;
 use super::store::Review;
 use super::{api, login, pages};
 
-/// How long someone stays logged in who does nothing: a shift.
-const IDLE: Duration = Duration::hours(8);
+/// How long a login lasts: a shift. Nothing that is asked prolongs it, so that nothing
+/// need be written then.
+const LOGIN: Duration = Duration::hours(8);
 
 /// Scripts, styles and images come from here alone, and nobody may put the page into
 /// a frame.
@@ -157,7 +158,7 @@ pub fn router(
         .with_secure(is_encrypted)
         .with_http_only(true)
         .with_same_site(SameSite::Strict)
-        .with_expiry(Expiry::OnInactivity(IDLE));
+        .with_expiry(Expiry::OnInactivity(LOGIN));
     let backend = Backend::new(Arc::clone(&shared));
     let logins = AuthManagerLayerBuilder::new(backend, sessions).build();
     Ok(Router::new()

@@ -54,6 +54,7 @@ pub(super) struct Watch {
     missing: u64,
     gaps: u64,
     late: u64,
+    record_failures: u64,
     told_silence: bool,
     told_clock: f64,
 }
@@ -71,6 +72,7 @@ impl Watch {
             missing: 0,
             gaps: 0,
             late: 0,
+            record_failures: 0,
             told_silence: false,
             told_clock: 0.0,
         }
@@ -146,6 +148,17 @@ impl Watch {
             )?;
             self.late = late;
         }
+        let failures = ledger.record_failures();
+        if failures > self.record_failures {
+            review.raise(
+                AlarmKind::Record,
+                &format!(
+                    "{failures} times something could not be recorded: look at the disk; the \
+                     summary of the run will say what is lost"
+                ),
+            )?;
+            self.record_failures = failures;
+        }
         Ok(())
     }
 
@@ -206,7 +219,13 @@ fn little(space: Space, folder: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use millsight_export::engine::EngineIdentity;
+
     use super::*;
+    use crate::ledger::{Ledger, ModelIdentity, TileState, UnjudgedReason};
+    use crate::review::About;
 
     #[test]
     fn a_clock_that_is_set_differs_from_the_time_that_passed() {
@@ -215,6 +234,71 @@ mod tests {
         assert_eq!(changed(noon, noon + second, second), 0.0);
         assert_eq!(changed(noon, noon + 3601 * second, second), 3600.0);
         assert_eq!(changed(noon, noon - 59 * second, second), -60.0);
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_once_and_again_when_it_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let geometry = crate::position::Geometry {
+            lines_per_metre: 1000.0,
+            counts_per_metre: None,
+            mm_per_pixel: 0.5,
+            pixels_per_line: 512,
+            reversed: false,
+        };
+        let _recorder = crate::testing::recorder(folder.path(), geometry);
+        let review = Review::open(folder.path()).unwrap();
+        let ledger = Arc::new(Ledger::new(&["no_defect".into()]));
+        let engine = EngineIdentity {
+            name: "embedded".into(),
+            version: String::new(),
+            provider: "cpu".into(),
+            precision: "f32".into(),
+        };
+        let model = ModelIdentity {
+            sha256: String::new(),
+            name: String::new(),
+        };
+        let about = About {
+            station: "test".into(),
+            piece: "coil".into(),
+            engine,
+            model,
+            screen: None,
+            classes: vec!["no_defect".into()],
+            line_rate: None,
+            columns: 1,
+        };
+        let live = Arc::new(Live::new(about, Arc::clone(&ledger)));
+        let mut watch = Watch::new(Arc::clone(&live));
+        let open = |watch: &mut Watch| {
+            watch.look(&review).unwrap();
+            let alarms = review.alarms().unwrap();
+            let kinds = alarms.iter().filter(|alarm| alarm.kind != "disk");
+            kinds.map(|alarm| (alarm.kind.clone(), alarm.id)).collect()
+        };
+        let none: Vec<(String, i64)> = open(&mut watch);
+        assert_eq!(none, []);
+        assert!(live.health().silent_s.is_none());
+        ledger.lines(512);
+        ledger.gap(7);
+        ledger.late(1);
+        ledger.record_failed();
+        ledger.enter(1, false);
+        ledger.settle(TileState::Unjudged(UnjudgedReason::Deadline));
+        let raised: Vec<(String, i64)> = open(&mut watch);
+        let kinds: Vec<&str> = raised.iter().map(|(kind, _)| kind.as_str()).collect();
+        assert_eq!(kinds, ["gap", "unjudged", "late", "record"]);
+        for (_, alarm) in &raised {
+            review.acknowledge(*alarm, "anna").unwrap();
+        }
+        // What is known is not told again, what is new is.
+        assert_eq!(open(&mut watch), []);
+        ledger.gap(1);
+        let again: Vec<(String, i64)> = open(&mut watch);
+        assert_eq!(again.len(), 1);
+        assert_eq!(again[0].0, "gap");
+        assert!(live.health().silent_s.is_some());
     }
 
     #[test]

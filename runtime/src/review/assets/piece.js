@@ -5,6 +5,7 @@ import { byId, colourOf, element, row } from "./elements.js";
 import { ask } from "./server.js";
 
 const number = location.pathname.split("/").at(-1);
+const MOST_ROWS = 500; // of the table of defects
 const hidden = new Set(["no_defect"]); // classes that are not shown
 let report = null;
 let signs = new Map();
@@ -155,9 +156,11 @@ function tables() {
       ]),
     ),
   );
+  const shown = report.defects.filter((defect) => !hidden.has(defect.class ?? UNJUDGED));
+  byId("more-defects").textContent = shown.length > MOST_ROWS ? `The first ${MOST_ROWS} of ${shown.length}; the CSV has all.` : "";
   of("defects").replaceChildren(
-    ...report.defects
-      .filter((defect) => !hidden.has(defect.class ?? UNJUDGED))
+    ...shown
+      .slice(0, MOST_ROWS)
       .map((defect) =>
         row([
           defect.number,
