@@ -365,10 +365,15 @@ attempt(async () => {
   show();
 });
 
-// Tiles go on coming while nothing waits.
+// Tiles go on coming: how many wait is told, and the first is shown where nothing was.
 setInterval(() => {
-  if (state.waiting.length > 0 || state.pending > 0) return;
+  if (state.pending > 0) return;
   attempt(async () => {
+    if (state.waiting.length > 0) {
+      const { waiting } = await ask("GET", "/api/v1/queue?limit=1");
+      count(waiting);
+      return;
+    }
     await fill(true);
     if (state.waiting.length > 0) show();
   });
