@@ -157,10 +157,11 @@ fn a_server_that_is_killed_has_kept_what_it_has_answered() {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     };
+    let (some, come) = std::sync::mpsc::channel::<()>();
     let killer = {
         let pid = server.id().to_string();
         std::thread::spawn(move || {
-            std::thread::sleep(std::time::Duration::from_millis(60));
+            let _ = come.recv();
             Command::new("kill").args(["-KILL", &pid]).status()
         })
     };
@@ -173,6 +174,9 @@ fn a_server_that_is_killed_has_kept_what_it_has_answered() {
                 Some(other) => panic!("{other:?}"),
                 None => break 'alive,
             };
+            if answered.len() == 3 {
+                let _ = some.send(());
+            }
         }
     }
     killer.join().unwrap().unwrap();
