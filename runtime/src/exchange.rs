@@ -174,8 +174,10 @@ impl Exchange {
         let another = networks::start_another(&self.station, &self.request, &file, 1)?;
         let detection = self.station.material_detection.clone();
         let (shadow, feed) = Shadow::start(file, another, detection, by)?;
-        let before = self.state().shadow.replace(shadow);
+        let mut state = self.state();
+        let before = state.shadow.replace(shadow);
         *self.feed() = Some(feed);
+        drop(state);
         // Its thread has ended when this returns; nothing waits for it meanwhile.
         drop(before);
         Ok(())
@@ -186,8 +188,10 @@ impl Exchange {
     /// # Errors
     /// When there is none.
     pub fn dismiss(&self) -> Result<(), ExchangeError> {
+        let mut state = self.state();
+        let shadow = state.shadow.take();
         *self.feed() = None;
-        let shadow = self.state().shadow.take();
+        drop(state);
         shadow.map(drop).ok_or(ExchangeError::NoShadow)
     }
 

@@ -115,11 +115,11 @@ fn ask(address: &str, token: &str, path: &str, body: &str) -> Option<(u16, Value
     Some((status, serde_json::from_str(body).ok()?))
 }
 
-/// Serves a record by itself; gives the program and the address.
-fn review(record: &Path) -> (Child, String) {
+/// Serves a record by itself; gives the program and where its page is.
+fn review(record: &Path, more: &[&str]) -> (Child, String) {
     let mut child = millsight()
         .args(["--json", "review", "--record", text(record)])
-        .args(["--listen", "127.0.0.1:0", "--again", "0"])
+        .args(more)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -128,9 +128,15 @@ fn review(record: &Path) -> (Child, String) {
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut said).unwrap();
     let said: Value = serde_json::from_str(&said).unwrap();
-    let page = said["page"].as_str().unwrap();
-    let address = page.strip_prefix("http://").unwrap().trim_end_matches('/');
-    (child, address.to_owned())
+    let page = said["page"].as_str().unwrap().trim_end_matches('/');
+    (child, page.to_owned())
+}
+
+/// The same without encryption, to this computer alone; gives its address.
+fn review_here(record: &Path) -> (Child, String) {
+    let (child, page) = review(record, &["--listen", "127.0.0.1:0", "--again", "0"]);
+    let address = page.strip_prefix("http://").unwrap().to_owned();
+    (child, address)
 }
 
 #[test]
@@ -147,7 +153,7 @@ fn a_server_that_is_killed_has_kept_what_it_has_answered() {
             .to_string()
     };
 
-    let (mut server, address) = review(&record);
+    let (mut server, address) = review_here(&record);
     // What was recorded is taken over within a second.
     let tiles: Vec<Value> = loop {
         let (_, page) = ask(&address, &token, "/queue?limit=100", "").unwrap();
@@ -183,7 +189,7 @@ fn a_server_that_is_killed_has_kept_what_it_has_answered() {
     server.wait().unwrap();
     assert!(!answered.is_empty());
 
-    let (server, address) = review(&record);
+    let (server, address) = review_here(&record);
     let (_, kept) = ask(&address, &token, "/decisions?limit=100", "").unwrap();
     let kept: Vec<i64> = kept
         .as_array()
@@ -216,24 +222,10 @@ fn what_is_encrypted_is_served_to_other_computers() {
     let [certificate, key] = ["server.pem", "server.key"].map(|name| folder.path().join(name));
     std::fs::write(&certificate, signed.cert.pem()).unwrap();
     std::fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
-    let serve = ["--json", "review", "--listen", "0.0.0.0:0", "--record"];
-    let mut child = millsight()
-        .args(serve)
-        .arg(&record)
-        .args(["--certificate", text(&certificate), "--key", text(&key)])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut said = String::new();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    stdout.read_line(&mut said).unwrap();
-    let said: Value = serde_json::from_str(&said).unwrap();
-    let page = said["page"].as_str().unwrap();
-    let port = page
-        .strip_prefix("https://0.0.0.0:")
-        .unwrap()
-        .trim_end_matches('/');
+    let pair = ["--certificate", text(&certificate), "--key", text(&key)];
+    let serve = [&["--listen", "0.0.0.0:0"][..], &pair].concat();
+    let (mut child, page) = review(&record, &serve);
+    let port = page.strip_prefix("https://0.0.0.0:").unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(signed.cert.der().clone()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
@@ -263,7 +255,6 @@ fn what_is_encrypted_is_served_to_other_computers() {
     let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(&key, other.signing_key.serialize_pem()).unwrap();
     let arguments = ["review", "--record", text(&record), "--listen", "0.0.0.0:0"];
-    let pair = ["--certificate", text(&certificate), "--key", text(&key)];
     support::fails_with(
         &[&arguments[..], &pair].concat(),
         &["server.pem", "server.key"],

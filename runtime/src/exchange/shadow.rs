@@ -54,9 +54,9 @@ pub struct Difference {
     pub active: Said,
     /// What the shadow says.
     pub shadow: Said,
-    /// The tile, `[512, 512]`.
+    /// The tile, `[512, 512]`. Shared, because who looks takes all of them.
     #[serde(skip)]
-    pub levels: Vec<u8>,
+    pub levels: Arc<[u8]>,
 }
 
 /// What a shadow says beside the model that judges.
@@ -275,7 +275,7 @@ impl Comparison {
             metres: tile.metres,
             active,
             shadow,
-            levels: tile.levels,
+            levels: tile.levels.into(),
         });
     }
 }

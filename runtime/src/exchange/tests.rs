@@ -98,7 +98,7 @@ fn a_model_looks_on_takes_over_and_is_called_back() {
     assert_eq!((difference.row, difference.metres), (7, 3.5));
     assert_eq!(difference.active.class, "cracks");
     assert_ne!(difference.shadow.class, "cracks");
-    assert_eq!(difference.levels, vec![120; TILE_SIZE * TILE_SIZE]);
+    assert_eq!(difference.levels[..], vec![120; TILE_SIZE * TILE_SIZE]);
 
     assert_eq!(exchange.models.current(), 0);
     let promoted = exchange.promote("erna").unwrap();

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use minijinja::{Environment, context};
 
 use super::login::Login;
@@ -82,12 +82,12 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
         .route("/", get(|| async { Redirect::to("/live") }))
         .route("/login", get(log_in))
-        .route("/live", get(live))
-        .route("/review", get(review))
-        .route("/pieces", get(pieces))
+        .route("/live", framed_at("live", "live.html"))
+        .route("/review", framed_at("review", "review.html"))
+        .route("/pieces", framed_at("pieces", "pieces.html"))
         .route("/pieces/{piece}", get(piece))
-        .route("/history", get(history))
-        .route("/model", get(model))
+        .route("/history", framed_at("history", "history.html"))
+        .route("/model", framed_at("model", "model.html"))
         .route("/assets/{name}", get(asset))
 }
 
@@ -96,28 +96,17 @@ async fn log_in(State(shared): State<Arc<Shared>>) -> Response {
     page("login.html", context! { is_insecure })
 }
 
-async fn live(State(shared): State<Arc<Shared>>, login: Login) -> Response {
-    framed(&shared, login, "live", "live.html")
-}
-
-async fn review(State(shared): State<Arc<Shared>>, login: Login) -> Response {
-    framed(&shared, login, "review", "review.html")
-}
-
-async fn pieces(State(shared): State<Arc<Shared>>, login: Login) -> Response {
-    framed(&shared, login, "pieces", "pieces.html")
-}
-
-async fn history(State(shared): State<Arc<Shared>>, login: Login) -> Response {
-    framed(&shared, login, "history", "history.html")
-}
-
-async fn model(State(shared): State<Arc<Shared>>, login: Login) -> Response {
-    framed(&shared, login, "model", "model.html")
-}
-
 async fn piece(State(shared): State<Arc<Shared>>, login: Login, Path(_): Path<i64>) -> Response {
     framed(&shared, login, "pieces", "piece.html")
+}
+
+/// The answer where a page lies.
+fn framed_at(name: &'static str, template: &'static str) -> MethodRouter<Arc<Shared>> {
+    get(
+        move |State(shared): State<Arc<Shared>>, login: Login| async move {
+            framed(&shared, login, name, template)
+        },
+    )
 }
 
 /// A page within its frame, for who is logged in; others go to the login.

@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum_login::AuthManagerLayerBuilder;
+use tokio::task::JoinError;
 use tower_sessions::cookie::SameSite;
 use tower_sessions::cookie::time::Duration;
 use tower_sessions::{Expiry, SessionManagerLayer};
@@ -86,7 +87,8 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&Review) -> Result<T, ReviewError> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.on_thread(|shared| &shared.review, work).await
+        let done = self.on_thread(|shared| &shared.review, work).await;
+        Ok(done.map_err(Problem::panicked)??)
     }
 
     /// Sums something up over the review, which may take long.
@@ -94,20 +96,8 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&Review) -> Result<T, ReviewError> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.on_thread(|shared| &shared.reports, work).await
-    }
-
-    async fn on_thread<T: Send + 'static>(
-        self: &Arc<Self>,
-        which: fn(&Self) -> &Mutex<Review>,
-        work: impl FnOnce(&Review) -> Result<T, ReviewError> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let shared = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
-            let review = which(&shared).lock();
-            work(&review.unwrap_or_else(PoisonError::into_inner))
-        });
-        Ok(done.await.map_err(Problem::panicked)??)
+        let done = self.on_thread(|shared| &shared.reports, work).await;
+        Ok(done.map_err(Problem::panicked)??)
     }
 
     /// Does something with the accounts, on a thread that may take its time.
@@ -115,19 +105,23 @@ impl Shared {
         self: &Arc<Self>,
         work: impl FnOnce(&Accounts) -> Result<T, AccountError> + Send + 'static,
     ) -> Result<T, AccountError> {
-        let shared = Arc::clone(self);
-        let done = tokio::task::spawn_blocking(move || {
-            work(
-                &shared
-                    .accounts
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner),
-            )
-        });
-        match done.await {
+        match self.on_thread(|shared| &shared.accounts, work).await {
             Ok(done) => done,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
+    }
+
+    async fn on_thread<S: Send + 'static, T: Send + 'static>(
+        self: &Arc<Self>,
+        which: fn(&Self) -> &Mutex<S>,
+        work: impl FnOnce(&S) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let shared = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            let held = which(&shared).lock();
+            work(&held.unwrap_or_else(PoisonError::into_inner))
+        })
+        .await
     }
 }
 
@@ -230,7 +224,7 @@ impl Problem {
         }
     }
 
-    pub(super) fn panicked(error: tokio::task::JoinError) -> Self {
+    pub(super) fn panicked(error: JoinError) -> Self {
         tracing::error!("a request failed: {error}");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

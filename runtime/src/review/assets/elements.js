@@ -26,6 +26,7 @@ export function row(cells) {
   return made;
 }
 
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 export const moment = (text) => new Date(text).toLocaleString();
 
 // A colour of the style, as a canvas takes it: dark or light as the page is.

@@ -1,14 +1,13 @@
 // What happened over pieces and shifts.
 
 import { marks, words } from "./classes.js";
-import { byId, colourOf, element, moment, row } from "./elements.js";
+import { byId, colourOf, element, moment, percent, row } from "./elements.js";
 import { ask } from "./server.js";
 import uPlot from "./uplot.js";
 
 const LIMIT = 100;
 let plots = [];
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const bounded = ({ count, of, lower, upper }) =>
   of === 0 ? "–" : `${percent(count / of)} (${percent(lower)} to ${percent(upper)}) of ${of}`;
 

@@ -1,10 +1,9 @@
 // The model that judges, and the one that may take its place.
 
 import { words } from "./classes.js";
-import { byId, element, moment, row } from "./elements.js";
+import { byId, element, moment, percent, row } from "./elements.js";
 import { Refused, ask } from "./server.js";
 
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const bounded = ({ count, of, lower, upper }) =>
   of === 0 ? "–" : `${percent(count / of)} (${(100 * lower).toFixed(1)} to ${(100 * upper).toFixed(1)})`;
 const METRICS = ["balanced_accuracy", "macro_f1", "accuracy"]; // of the test part

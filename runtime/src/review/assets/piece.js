@@ -31,14 +31,20 @@ function step(length, places) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= rough);
 }
 
-function draw() {
-  const canvas = byId("map");
+// A canvas with as many pixels as the screen has there, empty.
+function fresh(id) {
+  const canvas = byId(id);
   const ratio = devicePixelRatio;
   canvas.width = Math.round(canvas.clientWidth * ratio);
   canvas.height = Math.round(canvas.clientHeight * ratio);
   const context = canvas.getContext("2d");
-  const { along, across, height } = scale();
   context.font = `${14 * ratio}px system-ui, sans-serif`;
+  return { canvas, ratio, context };
+}
+
+function draw() {
+  const { canvas, ratio, context } = fresh("map");
+  const { along, across, height } = scale();
   context.fillStyle = colourOf("--soft");
   context.strokeStyle = colourOf("--line");
   context.lineWidth = 1;
@@ -78,18 +84,13 @@ function draw() {
 
 // Stacked bars below the map, on the same scale along the piece.
 function drawDensity() {
-  const canvas = byId("density");
-  const ratio = devicePixelRatio;
-  canvas.width = Math.round(canvas.clientWidth * ratio);
-  canvas.height = Math.round(canvas.clientHeight * ratio);
-  const context = canvas.getContext("2d");
+  const { canvas, ratio, context } = fresh("density");
   const { along } = scale();
   const shown = report.stretches.map(({ from_m, defects }) => ({ from_m, counts: Object.entries(defects).filter(([name]) => !hidden.has(name)) }));
   const totals = shown.map(({ counts }) => counts.reduce((sum, [, count]) => sum + count, 0));
   const most = Math.max(1, ...totals);
   const top = 14 * ratio;
   const high = (canvas.height - top) / most;
-  context.font = `${14 * ratio}px system-ui, sans-serif`;
   context.fillStyle = colourOf("--soft");
   context.textAlign = "right";
   context.fillText(String(most), LEFT - 6, top + 5 * ratio);
