@@ -6,9 +6,11 @@ use std::fmt;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+mod distance;
 mod error;
 mod operating;
 
+pub use distance::Distance;
 pub use error::CardError;
 pub use operating::{
     Calibration, ClassFigures, ClassPoint, OperatingFigures, OperatingPoint, Proportion,
@@ -149,6 +151,9 @@ impl ModelCard {
             }
             calibration.validate()?;
         }
+        if let Some(distance) = &self.output.distance {
+            distance.validate()?;
+        }
         self.provenance.validate()?;
         self.validate_input()
     }
@@ -241,14 +246,18 @@ pub enum ElementType {
     F32,
 }
 
-/// The network's output tensor, `[batch, classes]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the network gives.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutputSpec {
-    /// Name of the graph's output. Empty in a sidecar: the graph's first.
+    /// Name of the graph's output of scores, `[batch, classes]`. Empty in a sidecar: the
+    /// graph's first.
     pub name: String,
-    /// What the numbers are.
+    /// What the scores are.
     pub kind: OutputKind,
+    /// The output that tells how far a tile is from the training data, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distance: Option<Distance>,
 }
 
 /// Meaning of the network's output.

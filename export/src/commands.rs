@@ -1,5 +1,6 @@
 //! Commands of the program that are more than a few lines.
 
+pub mod distance;
 mod judged;
 pub mod quantize;
 pub mod thresholds;

@@ -98,6 +98,12 @@ pub trait Engine: Send {
         tiles: usize,
         scores: &mut Vec<f32>,
     ) -> Result<(), EngineError>;
+
+    /// How far each tile of the last run is from those that the model was trained on,
+    /// `[tiles]` ([`crate::distance`]); empty where the model cannot tell, or the run failed.
+    fn distances(&self) -> &[f32] {
+        &[]
+    }
 }
 
 /// Why an engine could not start or run.
@@ -132,6 +138,17 @@ pub enum EngineError {
         /// Classes of the card.
         classes: usize,
         /// Scores that came back.
+        got: usize,
+    },
+    /// The network gave another number of distances than there are tiles.
+    #[error(
+        "the network gave {got} distances for {tiles} tiles; let `millsight-export distance` write \
+         that output anew"
+    )]
+    DistanceCount {
+        /// Tiles in the batch.
+        tiles: usize,
+        /// Distances that came back.
         got: usize,
     },
     /// The embedded engine does not take the model.
@@ -235,6 +252,14 @@ fn check_scores(card: &ModelCard, tiles: usize, got: usize) -> Result<(), Engine
             classes,
             got,
         });
+    }
+    Ok(())
+}
+
+/// Checks the number of distances: none, or one for each tile.
+fn check_distances(tiles: usize, got: usize) -> Result<(), EngineError> {
+    if got != 0 && got != tiles {
+        return Err(EngineError::DistanceCount { tiles, got });
     }
     Ok(())
 }

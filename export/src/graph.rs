@@ -3,6 +3,7 @@
 pub mod builder;
 pub mod convolution;
 mod fold;
+pub(crate) mod parts;
 pub mod screen;
 #[cfg(test)]
 pub(crate) mod testing;

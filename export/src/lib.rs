@@ -4,6 +4,7 @@
 //! * [`card`]: the model card that travels inside the ONNX metadata.
 //! * [`model_file`]: reading and writing ONNX files together with their card.
 //! * [`preprocess`]: image to network input; the only implementation.
+//! * [`distance`]: how far a tile is from those that a model was trained on.
 //! * [`durable`]: files that must survive a crash.
 //! * [`weights`]: named arrays in and out (safetensors, timm's names).
 //! * [`graph`]: ONNX graphs written node by node.
@@ -21,6 +22,7 @@
 mod bounded;
 pub mod card;
 pub mod command_line;
+pub mod distance;
 pub mod durable;
 pub mod engine;
 pub mod graph;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use commands::distance::DistanceArguments;
 use commands::quantize::QuantizeArguments;
 use commands::thresholds::ThresholdsArguments;
 use miette::IntoDiagnostic;
@@ -114,6 +115,17 @@ Examples:
   millsight-export thresholds screen.onnx --tiles steel/split.csv \\
     --miss-rate 0.01 --out screen.onnx")]
     Thresholds(ThresholdsArguments),
+    /// Let a model tell how far a tile is from those that it was trained on.
+    ///
+    /// By it one sees that the material, the light or the camera is no longer what
+    /// the model knows. The model gets an output besides its scores: how far the
+    /// tile's embedding, of which the last layer makes the scores, is from those of the
+    /// train part of labelled tiles (Mahalanobis distance, in units of its median there, so
+    /// that 1 is usual). The scores do not change. `millsight-train export` does so by itself.
+    #[command(after_help = "\
+Example:
+  millsight-export distance vit.onnx --tiles steel/split.csv --out vit.onnx")]
+    Distance(DistanceArguments),
     /// Print a completion script for a shell.
     ///
     /// With it the shell completes commands and options of `millsight-export`.
@@ -219,6 +231,7 @@ fn main() -> ExitCode {
         Command::Card(arguments) => write_card(arguments, cli.json),
         Command::Quantize(arguments) => arguments.run(cli.json),
         Command::Thresholds(arguments) => arguments.run(cli.json),
+        Command::Distance(arguments) => arguments.run(cli.json),
         Command::Completions { shell } => {
             let script = command_line::completions(*shell, Cli::command());
             output::write(|out| out.write_all(script.as_bytes())).map_err(Into::into)
@@ -311,6 +324,9 @@ fn describe_card(text: &mut String, model: &ModelFile) -> fmt::Result {
         "normalised by",
         format_args!("mean {:?}, std {:?}", preprocessing.mean, preprocessing.std),
     )?;
+    if let Some(distance) = &model.card.output.distance {
+        line(text, "distance", distance)?;
+    }
     for (class, threshold) in &model.card.thresholds {
         line(text, "threshold", format_args!("{class} {threshold}"))?;
     }

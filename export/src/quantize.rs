@@ -12,6 +12,9 @@
 //! * [`Form::Dynamic`]: linear layers alone; the range of their activations is
 //!   found anew in every run. Best for Vision Transformers on a CPU.
 //!
+//! What tells how far a tile is from the training data ([`crate::distance`]) is left out:
+//! it was measured on the original, whose embeddings are not the same.
+//!
 //! Weights are `i8` with a scale for each output and no offset, activations
 //! `u8` with one scale and one offset (Jacob et al., "Quantization and Training
 //! of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR
@@ -29,6 +32,7 @@ mod weights;
 
 use protobuf::Message;
 
+use crate::distance;
 use crate::engine::EngineError;
 use crate::model_file::{ModelFile, ModelFileError};
 use crate::verify::ReferenceInput;
@@ -71,7 +75,7 @@ pub enum QuantizeError {
     Model(#[from] ModelFileError),
 }
 
-/// The model in 8 bits, with the card that it had. `tiles` are `count` prepared
+/// The model in 8 bits, with the card that it had but for [`crate::card::Distance`]. `tiles` are `count` prepared
 /// tiles from which [`Form::Static`] learns ranges.
 ///
 /// # Errors
@@ -85,6 +89,8 @@ pub fn quantized(
 ) -> Result<ModelFile, QuantizeError> {
     let mut proto = onnx_protobuf::ModelProto::parse_from_bytes(&model.onnx)
         .map_err(|error| QuantizeError::Graph(error.to_string()))?;
+    let mut card = model.card.clone();
+    distance::remove(&mut proto, &mut card);
     let graph = proto
         .graph
         .as_mut()
@@ -104,7 +110,7 @@ pub fn quantized(
         }
         Form::Dynamic => dynamic::rewrite(graph)?,
     }
-    Ok(ModelFile::from_graph(proto, model.card.clone())?)
+    Ok(ModelFile::from_graph(proto, card)?)
 }
 
 #[cfg(test)]

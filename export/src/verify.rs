@@ -20,6 +20,7 @@ use crate::card::{ElementType, ModelCard, Parity};
 use crate::engine::{Batch, Engine, EngineError};
 use crate::model_file::{ModelFile, ModelFileError};
 use crate::preprocess::{PreprocessError, ViewError};
+pub(crate) use vectors::unchanged;
 pub use vectors::{drawn, reproduce};
 
 /// How far the scores of an engine may be from the reference by default: far

@@ -117,6 +117,7 @@ fn model(spec: &VitSpec, weights: &NamedArrays, form: InputForm) -> ModelFile {
         output: OutputSpec {
             name: OUTPUT.into(),
             kind: OutputKind::Logits,
+            distance: None,
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: Default::default(),

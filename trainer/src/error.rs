@@ -246,6 +246,9 @@ pub enum TrainError {
     /// The exported graph does not give the trainer's logits.
     #[error("the model file was not written: {0}")]
     Parity(#[from] millsight_export::verify::VerifyError),
+    /// The model cannot tell how far tiles are from the training data.
+    #[error(transparent)]
+    Distance(#[from] millsight_export::distance::DistanceError),
     /// A folded model of a colour network.
     #[error("the network looks at colour; only --form normalised can be exported")]
     FoldedColour,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use millsight_export::card::{
     ElementType, InputSpec, ModelCard, NO_DEFECT, OutputKind, OutputSpec, Parity, Provenance,
 };
+use millsight_export::distance;
 use millsight_export::engine::{self, EngineRequest, embedded};
 use millsight_export::graph::{INPUT, OUTPUT};
 use millsight_export::graph::{InputForm, screen_classifier, vit_classifier, yolo_classifier};
@@ -16,7 +17,7 @@ use millsight_export::verify::{self, Reference};
 
 use crate::TrainError;
 use crate::data::order::spread;
-use crate::data::table::{Table, UNLABELLED};
+use crate::data::table::{Split, Table, UNLABELLED};
 use crate::data::tiles::{Colour, TileForm, Tiles};
 use crate::evaluate::operating_point::OperatingReport;
 use crate::evaluate::report::Report;
@@ -56,6 +57,9 @@ pub struct ExportSettings {
     pub source: Source,
     /// How many tiles are checked; all when there are fewer.
     pub samples: usize,
+    /// Tiles of the train part by which a classifier is to tell how far others are from
+    /// them; all when there are fewer, and not at all with 0.
+    pub distance_tiles: usize,
     /// Largest difference of a logit that is tolerated.
     pub tolerance: f32,
     /// The engine that runs the check.
@@ -63,7 +67,8 @@ pub struct ExportSettings {
 }
 
 /// Makes the model file and checks it: the engine must give the trainer's
-/// logits for real tiles. Nothing is written.
+/// logits for real tiles. A classifier is then made to tell how far tiles are from those
+/// that it was trained on. Nothing is written.
 ///
 /// # Errors
 /// When the network has no such form, a tile cannot be read, no engine runs
@@ -81,12 +86,34 @@ pub fn export(
     let reference = reference(trained, settings, &model.card, machine)?;
     let mut started = engine::start(&model, &settings.engine, 1)?;
     let engine = &mut started.engines[0];
-    Ok(verify::verified(
-        engine.as_mut(),
-        &model,
-        &reference,
-        settings.tolerance,
-    )?)
+    let model = verify::verified(engine.as_mut(), &model, &reference, settings.tolerance)?;
+    let (table, train) = training_tiles(trained, settings)?;
+    match train.len() {
+        0 | 1 => Ok(model),
+        _ => Ok(distance::with_distance(&model, &train, &table.sha256)?),
+    }
+}
+
+/// The table, and the tiles of its train part by which a distance is measured. A screen
+/// needs none: what the classifier sees it decides by its suspicion.
+fn training_tiles(
+    trained: &Trained,
+    settings: &ExportSettings,
+) -> Result<(Table, Vec<PathBuf>), TrainError> {
+    let table = Table::read(&settings.source.table)?;
+    if matches!(trained.config.network, Network::Screen(_)) {
+        return Ok((table, Vec::new()));
+    }
+    let rows = table.rows.iter();
+    let train: Vec<_> = rows
+        .filter(|row| row.split == Some(Split::Train) && row.label != UNLABELLED)
+        .collect();
+    let root = &settings.source.data_root;
+    let files = spread(train.len(), settings.distance_tiles)
+        .into_iter()
+        .map(|row| root.join(&train[row].path))
+        .collect();
+    Ok((table, files))
 }
 
 /// The model file with this card.
@@ -207,6 +234,7 @@ fn bare_card(trained: &Trained, form: Form) -> ModelCard {
         output: OutputSpec {
             name: OUTPUT.into(),
             kind: OutputKind::Logits,
+            distance: None,
         },
         preprocessing: config.preprocessing.clone(),
         thresholds: BTreeMap::new(),

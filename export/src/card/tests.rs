@@ -18,6 +18,7 @@ fn card() -> ModelCard {
         output: OutputSpec {
             name: "logits".into(),
             kind: OutputKind::Logits,
+            distance: None,
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: BTreeMap::from([("cracks".into(), 0.4)]),

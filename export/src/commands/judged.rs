@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use miette::IntoDiagnostic;
+use miette::{IntoDiagnostic, WrapErr};
 use millsight_export::card::ModelCard;
 use millsight_export::engine::{EngineChoice, EngineRequest};
 use millsight_export::labelled::{self, LabelledTile};
 use millsight_export::model_file::ModelFile;
 use millsight_export::operating::{self, Judged};
+use sha2::{Digest, Sha256};
 
-/// Labelled tiles, and the engine that looks at them.
+/// Labelled tiles.
 #[derive(Debug, Args)]
-pub struct TileArguments {
+pub struct TableArguments {
     /// Table of labelled tiles with the columns path, label and split, as
     /// `millsight-train split` writes it.
     #[arg(long, value_name = "CSV")]
@@ -22,6 +23,32 @@ pub struct TileArguments {
     /// table.
     #[arg(long, value_name = "FOLDER")]
     data_root: Option<PathBuf>,
+}
+
+impl TableArguments {
+    /// The tiles of a part of the table, for the classes of a card.
+    pub fn part(&self, split: &str, card: &ModelCard) -> miette::Result<Vec<LabelledTile>> {
+        let root = match &self.data_root {
+            Some(root) => root.as_path(),
+            None => self.tiles.parent().unwrap_or(&self.tiles),
+        };
+        labelled::read(&self.tiles, root, split, card).into_diagnostic()
+    }
+
+    /// SHA-256 of the table, in lower-case hexadecimal.
+    pub fn sha256(&self) -> miette::Result<String> {
+        let bytes = std::fs::read(&self.tiles)
+            .into_diagnostic()
+            .wrap_err_with(|| format!("cannot read the table {}", self.tiles.display()))?;
+        Ok(hex::encode(Sha256::digest(bytes)))
+    }
+}
+
+/// Labelled tiles, and the engine that looks at them.
+#[derive(Debug, Args)]
+pub struct TileArguments {
+    #[command(flatten)]
+    table: TableArguments,
 
     /// What runs the model.
     #[arg(long, value_enum, default_value_t = EngineChoice::Auto)]
@@ -35,11 +62,7 @@ pub struct TileArguments {
 impl TileArguments {
     /// The tiles of a part of the table, for the classes of a card.
     pub fn part(&self, split: &str, card: &ModelCard) -> miette::Result<Vec<LabelledTile>> {
-        let root = match &self.data_root {
-            Some(root) => root.as_path(),
-            None => self.tiles.parent().unwrap_or(&self.tiles),
-        };
-        labelled::read(&self.tiles, root, split, card).into_diagnostic()
+        self.table.part(split, card)
     }
 
     /// What a model says of tiles, `[tiles, classes]`, and the engine's name.

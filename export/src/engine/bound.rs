@@ -24,6 +24,8 @@ pub(super) struct Bound<T: PrimitiveTensorElementType + fmt::Debug> {
     binding: IoBinding,
     input: Tensor<T>,
     output: Tensor<f32>,
+    /// Where the model tells how far tiles are from the training data.
+    distance: Option<Tensor<f32>>,
 }
 
 impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Runs<T> {
@@ -34,7 +36,8 @@ impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Runs<T> {
         }
     }
 
-    /// Runs `tiles` tiles, `values`, and gives the scores, `[tiles, classes]`.
+    /// Runs `tiles` tiles, `values`, and gives the scores, `[tiles, classes]`, and the
+    /// distances, `[tiles]` or none.
     ///
     /// # Errors
     /// When the memory does not fit the graph or the session fails.
@@ -44,7 +47,7 @@ impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Runs<T> {
         card: &ModelCard,
         values: &[T],
         tiles: usize,
-    ) -> Result<&[f32], EngineError> {
+    ) -> Result<(&[f32], &[f32]), EngineError> {
         let is_remote = self.is_remote;
         let bound = self.reserve(session, card, tiles)?;
         bound.run(session, card, values, is_remote).map_err(failed)
@@ -79,6 +82,7 @@ impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Bound<T> {
                 "the graph has no output `{output}`, which its card names"
             )));
         }
+        let distance = card.output.distance.as_ref();
         let bind = || {
             let shape = [tiles, input.channels, input.height, input.width];
             let memory = Allocator::default();
@@ -86,11 +90,18 @@ impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Bound<T> {
                 binding: session.create_binding()?,
                 input: Tensor::new(&memory, shape)?,
                 output: Tensor::new(&memory, [tiles, card.classes.len()])?,
+                distance: match distance {
+                    Some(_) => Some(Tensor::new(&memory, [tiles, 1])?),
+                    None => None,
+                },
             };
             bound
                 .binding
                 .bind_input(input.name.as_str(), &bound.input)?;
             bound.binding.bind_output(output, &mut bound.output)?;
+            if let (Some(distance), Some(tensor)) = (distance, &mut bound.distance) {
+                bound.binding.bind_output(distance.name.as_str(), tensor)?;
+            }
             Ok(bound)
         };
         bind().map_err(failed)
@@ -102,7 +113,7 @@ impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Bound<T> {
         card: &ModelCard,
         values: &[T],
         is_remote: bool,
-    ) -> ort::Result<&[f32]> {
+    ) -> ort::Result<(&[f32], &[f32])> {
         let (_, input) = self.input.try_extract_tensor_mut::<T>()?;
         input.copy_from_slice(values);
         if is_remote {
@@ -115,7 +126,11 @@ impl<T: PrimitiveTensorElementType + fmt::Debug + Copy> Bound<T> {
             self.binding.synchronize_outputs()?;
         }
         let (_, scores) = self.output.try_extract_tensor::<f32>()?;
-        Ok(scores)
+        let distances = match &self.distance {
+            Some(distance) => distance.try_extract_tensor::<f32>()?.1,
+            None => &[],
+        };
+        Ok((scores, distances))
     }
 }
 

@@ -5,13 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tract_onnx::prelude::{
-    Datum, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, Tensor,
+    Datum, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, TValue, Tensor,
     TractResult, TypedModel, TypedRunnableModel, tvec,
 };
 use tract_onnx::tract_core::internal::{DimLike, TractError, TypedFact};
 use tract_onnx::tract_core::ops::Cost;
 
-use super::{Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches};
+use super::{
+    Batch, Engine, EngineError, EngineIdentity, check_batch, check_distances, check_scores,
+    in_batches,
+};
 use crate::card::{ElementType, ModelCard};
 use crate::model_file::{LARGEST_TENSOR, ModelFile};
 use crate::panics;
@@ -28,6 +31,8 @@ pub struct Embedded {
     card: ModelCard,
     /// Tiles that the plan takes.
     at_once: usize,
+    /// Of the last run, where the model tells them.
+    distances: Vec<f32>,
     identity: EngineIdentity,
 }
 
@@ -40,10 +45,16 @@ impl Embedded {
     /// large.
     pub fn load(model: &ModelFile) -> Result<Self, EngineError> {
         let at_once = model.fixed_batch.unwrap_or(1);
+        let output = &model.card.output;
+        let distance = output.distance.as_ref();
+        let names: Vec<&str> = std::iter::once(output.name.as_str())
+            .chain(distance.map(|distance| distance.name.as_str()))
+            .collect();
         Ok(Self {
-            plan: guarded("load", || plan(model, at_once, &[&model.card.output.name]))?,
+            plan: guarded("load", || plan(model, at_once, &names))?,
             card: model.card.clone(),
             at_once,
+            distances: Vec::new(),
             identity: EngineIdentity {
                 name: "embedded".into(),
                 version: format!("tract {TRACT_VERSION}"),
@@ -59,22 +70,34 @@ impl Embedded {
     }
 
     fn run_batches<T: Datum + Copy + Default>(
-        &self,
+        &mut self,
         values: &[T],
         scores: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
         let input = &self.card.input;
         let shape = [self.at_once, input.channels, input.height, input.width];
         let size = input.channels * input.height * input.width;
-        in_batches(values, size, self.at_once, |part, wanted| {
+        let Self {
+            plan,
+            card,
+            at_once,
+            distances,
+            ..
+        } = self;
+        in_batches(values, size, *at_once, |part, wanted| {
             let found = guarded("run", || {
                 let tensor = Tensor::from_shape(&shape, part)?;
-                let outputs = self.plan.run(tvec!(tensor.into()))?;
-                let values = outputs[0].to_plain_array_view::<f32>()?;
-                Ok(values.iter().copied().collect::<Vec<f32>>())
+                numbers(&plan.run(tvec!(tensor.into()))?)
             })?;
-            check_scores(&self.card, self.at_once, found.len())?;
-            scores.extend_from_slice(&found[..wanted * self.card.classes.len()]);
+            let [found, rest @ ..] = found.as_slice() else {
+                return check_scores(card, *at_once, 0);
+            };
+            check_scores(card, *at_once, found.len())?;
+            scores.extend_from_slice(&found[..wanted * card.classes.len()]);
+            if let [found, ..] = rest {
+                check_distances(*at_once, found.len())?;
+                distances.extend_from_slice(&found[..wanted]);
+            }
             Ok(())
         })
     }
@@ -91,13 +114,29 @@ impl Engine for Embedded {
         tiles: usize,
         scores: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        check_batch(&self.card, batch, tiles)?;
         scores.clear();
+        self.distances.clear();
+        check_batch(&self.card, batch, tiles)?;
         match batch {
             Batch::U8(values) => self.run_batches(values, scores),
             Batch::F32(values) => self.run_batches(values, scores),
         }
     }
+
+    fn distances(&self) -> &[f32] {
+        &self.distances
+    }
+}
+
+/// The numbers of each output.
+fn numbers(outputs: &[TValue]) -> TractResult<Vec<Vec<f32>>> {
+    let outputs = outputs.iter();
+    outputs
+        .map(|output| {
+            let values = output.to_plain_array_view::<f32>()?;
+            Ok(values.iter().copied().collect())
+        })
+        .collect()
 }
 
 /// A model loaded into tract for values inside its graph, tile by tile.
@@ -132,14 +171,7 @@ impl Tracer {
                 Batch::U8(values) => Tensor::from_shape(&shape, values)?,
                 Batch::F32(values) => Tensor::from_shape(&shape, values)?,
             };
-            let outputs = self.plan.run(tvec!(tensor.into()))?;
-            outputs
-                .iter()
-                .map(|output| {
-                    let values = output.to_plain_array_view::<f32>()?;
-                    Ok(values.iter().copied().collect())
-                })
-                .collect()
+            numbers(&self.plan.run(tvec!(tensor.into()))?)
         })
     }
 }

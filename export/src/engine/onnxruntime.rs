@@ -14,7 +14,8 @@ use super::bound::Runs;
 use super::choice::Provider;
 use super::tensorrt::TensorRtOptions;
 use super::{
-    Batch, Engine, EngineError, EngineIdentity, check_batch, check_scores, in_batches, library,
+    Batch, Engine, EngineError, EngineIdentity, check_batch, check_distances, check_scores,
+    in_batches, library,
 };
 use crate::card::{ElementType, ModelCard};
 use crate::model_file::ModelFile;
@@ -40,6 +41,8 @@ pub struct OnnxRuntime {
     session: Session,
     card: ModelCard,
     fixed_batch: Option<usize>,
+    /// Of the last run, where the model tells them.
+    distances: Vec<f32>,
     identity: EngineIdentity,
 }
 
@@ -70,6 +73,7 @@ impl OnnxRuntime {
             session,
             card: model.card.clone(),
             fixed_batch: model.fixed_batch,
+            distances: Vec::new(),
             identity: EngineIdentity {
                 name: "onnxruntime".into(),
                 version: loaded.version,
@@ -90,6 +94,7 @@ impl Engine for OnnxRuntime {
             Some(batch) => batch..=batch,
             None => 1..=tiles,
         };
+        self.distances.reserve(tiles);
         let Self { session, card, .. } = self;
         for tiles in sizes {
             match card.input.element {
@@ -106,29 +111,39 @@ impl Engine for OnnxRuntime {
         tiles: usize,
         scores: &mut Vec<f32>,
     ) -> Result<(), EngineError> {
-        check_batch(&self.card, batch, tiles)?;
         scores.clear();
+        self.distances.clear();
+        check_batch(&self.card, batch, tiles)?;
         let at_once = self.fixed_batch.unwrap_or(tiles);
-        let Self { session, card, .. } = self;
+        let Self {
+            levels,
+            values: normalised,
+            session,
+            card,
+            distances,
+            ..
+        } = self;
+        let found = [scores, distances];
         match batch {
-            Batch::U8(values) => {
-                run_batches(&mut self.levels, session, card, values, at_once, scores)
-            }
-            Batch::F32(values) => {
-                run_batches(&mut self.values, session, card, values, at_once, scores)
-            }
+            Batch::U8(values) => run_batches(levels, session, card, values, at_once, found),
+            Batch::F32(values) => run_batches(normalised, session, card, values, at_once, found),
         }
+    }
+
+    fn distances(&self) -> &[f32] {
+        &self.distances
     }
 }
 
-/// Runs all tiles at once, or as many as the graph takes.
+/// Runs all tiles at once, or as many as the graph takes; adds to the scores and to the
+/// distances.
 fn run_batches<T>(
     runs: &mut Runs<T>,
     session: &mut Session,
     card: &ModelCard,
     values: &[T],
     at_once: usize,
-    scores: &mut Vec<f32>,
+    [scores, distances]: [&mut Vec<f32>; 2],
 ) -> Result<(), EngineError>
 where
     T: PrimitiveTensorElementType + fmt::Debug + Copy + Default + 'static,
@@ -136,9 +151,11 @@ where
     let input = &card.input;
     let size = input.channels * input.height * input.width;
     in_batches(values, size, at_once, |part, wanted| {
-        let found = runs.run(session, card, part, at_once)?;
+        let (found, apart) = runs.run(session, card, part, at_once)?;
         check_scores(card, at_once, found.len())?;
+        check_distances(at_once, apart.len())?;
         scores.extend_from_slice(&found[..wanted * card.classes.len()]);
+        distances.extend_from_slice(&apart[..wanted.min(apart.len())]);
         Ok(())
     })
 }

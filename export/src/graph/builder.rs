@@ -74,7 +74,9 @@ impl Builder {
             name: name.into(),
             shape: with_batch(extents),
         };
-        self.graph.input.push(value_info(&value, data_type));
+        self.graph
+            .input
+            .push(value_info(name, &value.shape, data_type));
         value
     }
 
@@ -158,7 +160,7 @@ impl Builder {
         for output in &outputs {
             self.graph
                 .value_info
-                .push(value_info(output, DataType::FLOAT));
+                .push(value_info(&output.name, &output.shape, DataType::FLOAT));
         }
         outputs
     }
@@ -169,7 +171,8 @@ impl Builder {
         self.graph
             .value_info
             .retain(|inner| inner.name != output.name);
-        self.graph.output.push(value_info(output, DataType::FLOAT));
+        let declared = value_info(&output.name, &output.shape, DataType::FLOAT);
+        self.graph.output.push(declared);
         let mut opset = OperatorSetIdProto::new();
         opset.version = OPSET;
         let mut model = ModelProto::new();
@@ -189,9 +192,10 @@ pub fn with_batch(extents: &[usize]) -> Vec<Extent> {
         .collect()
 }
 
-fn value_info(value: &Value, data_type: DataType) -> ValueInfoProto {
+/// Declares a value of a graph.
+pub(crate) fn value_info(name: &str, extents: &[Extent], data_type: DataType) -> ValueInfoProto {
     let mut shape = TensorShapeProto::new();
-    for extent in &value.shape {
+    for extent in extents {
         let mut dimension = Dimension::new();
         dimension.value = Some(match *extent {
             Extent::Batch => dimension::Value::DimParam(BATCH.into()),
@@ -205,7 +209,7 @@ fn value_info(value: &Value, data_type: DataType) -> ValueInfoProto {
     let mut kind = TypeProto::new();
     kind.value = Some(type_proto::Value::TensorType(tensor));
     let mut info = ValueInfoProto::new();
-    info.name = value.name.clone();
+    info.name = name.into();
     info.type_ = MessageField::some(kind);
     info
 }

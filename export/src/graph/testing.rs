@@ -38,6 +38,7 @@ pub(crate) fn model_file(
         output: OutputSpec {
             name: OUTPUT.into(),
             kind: OutputKind::Logits,
+            distance: None,
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: Default::default(),

@@ -265,6 +265,25 @@ impl Signature {
                 card.classes.len()
             ));
         }
-        Ok(())
+        self.check_distance(card)
+    }
+
+    fn check_distance(&self, card: &ModelCard) -> Result<(), String> {
+        let Some(distance) = &card.output.distance else {
+            return Ok(());
+        };
+        let wanted = &distance.name;
+        let output = self.outputs.iter().find(|output| output.name == *wanted);
+        let fits = output.is_some_and(|output| {
+            let is_column = output.shape.as_ref().is_none_or(|shape| shape.len() == 2);
+            output.element == "FLOAT" && is_column && !output.contradicts(1, 1)
+        });
+        match fits {
+            true => Ok(()),
+            false => Err(format!(
+                "the card's `output.distance.name` is `{wanted}`, but the graph has no such output \
+                 of FLOAT [batch, 1]; remove the section, or let `millsight-export distance` write it"
+            )),
+        }
     }
 }

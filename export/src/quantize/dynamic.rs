@@ -7,7 +7,8 @@ use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 
 use super::QuantizeError;
 use super::sites::{Operator, Site, constants, sites};
-use super::weights::{self, constant, node, replace_nodes, whole, with_integer};
+use super::weights::{replace_nodes, whole};
+use crate::graph::parts::{self, constant, node, with_integer};
 use crate::tensor::floats;
 
 /// Replaces linear layers by `MatMulInteger` of their activations, put into
@@ -74,7 +75,7 @@ impl Rewriter {
         let bytes = whole.levels.iter().map(|&level| level as u8).collect();
         self.constants.extend([
             constant(name("weight"), DataType::INT8, &[inputs, outputs], bytes),
-            weights::floats(name("weight/scale"), &[outputs], &whole.scales),
+            parts::floats(name("weight/scale"), &[outputs], &whole.scales),
             constant(name("weight/zero"), DataType::INT8, &[], vec![0]),
         ]);
         let last = match &site.bias {

@@ -9,7 +9,8 @@ use super::QuantizeError;
 use super::range::Levels;
 use super::sites::{Operator, Site, constants, sites};
 use super::stem::Stem;
-use super::weights::{self, constant, node, replace_nodes, whole, with_integer};
+use super::weights::{Whole, replace_nodes, whole};
+use crate::graph::parts::{self, constant, node, with_integer};
 use crate::tensor::floats;
 
 /// What is put into whole numbers.
@@ -254,7 +255,7 @@ impl Rewriter {
         let [scale, zero, ..] = names(tensor);
         self.scales.insert(tensor.to_owned(), levels.scale);
         self.constants
-            .push(weights::floats(scale, &[], &[levels.scale]));
+            .push(parts::floats(scale, &[], &[levels.scale]));
         self.constants
             .push(constant(zero, DataType::UINT8, &[], vec![levels.zero]));
     }
@@ -274,13 +275,13 @@ impl Rewriter {
     }
 
     /// Weights of a site in whole numbers; gives the name of their values.
-    fn weights(&mut self, site: &Site, shape: &[i64], whole: &weights::Whole) -> String {
+    fn weights(&mut self, site: &Site, shape: &[i64], whole: &Whole) -> String {
         let [scale, zero, levels, values] = names(&weight_name(site));
         let outputs = whole.scales.len();
         let bytes = whole.levels.iter().map(|&level| level as u8).collect();
         self.constants.extend([
             constant(levels.clone(), DataType::INT8, shape, bytes),
-            weights::floats(scale.clone(), &[outputs as i64], &whole.scales),
+            parts::floats(scale.clone(), &[outputs as i64], &whole.scales),
             constant(
                 zero.clone(),
                 DataType::INT8,
@@ -309,7 +310,7 @@ impl Rewriter {
         let shape = [bias.len() as i64];
         self.constants.extend([
             constant(levels.clone(), DataType::INT32, &shape, bytes),
-            weights::floats(scale.clone(), &shape, &steps),
+            parts::floats(scale.clone(), &shape, &steps),
         ]);
         let back = node("DequantizeLinear", &[levels.as_str(), &scale], &values);
         self.nodes.push(with_integer(back, "axis", 0));

@@ -13,7 +13,7 @@ use onnx_protobuf::tensor_proto::DataType;
 use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 
 use super::sites::{attribute, integer};
-use super::weights::{constant, node, with_integers};
+use crate::graph::parts::{constant, node, with_integers};
 
 /// Pixels of a line that are gathered at a time, at least: with fewer ONNX Runtime
 /// takes longer, with more it does not get faster.

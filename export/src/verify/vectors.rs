@@ -81,6 +81,29 @@ pub fn reproduce(engine: &mut dyn Engine, model: &ModelFile) -> Result<Option<f3
     compared(&name, &model.card.classes, &got, &expected, tolerance).map(Some)
 }
 
+/// Whether another engine, which holds a changed graph of the same classes and input,
+/// gives the scores for drawn tiles that one gives which holds `model`; gives these.
+///
+/// # Errors
+/// As [`reproduce`].
+pub(crate) fn unchanged(
+    engine: &mut dyn Engine,
+    model: &ModelFile,
+    changed: &mut dyn Engine,
+    tolerance: f32,
+) -> Result<Vec<ParityVector>, VerifyError> {
+    let expected = vectors(engine, model)?;
+    let got = vectors(changed, model)?;
+    let all = |vectors: &[ParityVector]| {
+        let scores = vectors.iter().flat_map(|vector| &vector.scores);
+        scores.copied().collect::<Vec<f32>>()
+    };
+    let (got, of_model) = (all(&got), all(&expected));
+    let name = engine_name(changed);
+    compared(&name, &model.card.classes, &got, &of_model, tolerance)?;
+    Ok(expected)
+}
+
 fn scores(engine: &mut dyn Engine, model: &ModelFile, seed: u64) -> Result<Vec<f32>, VerifyError> {
     let tile = drawn(seed);
     let view = ImageView::new(SIDE, SIDE, 1, SIDE, &tile)?;

@@ -22,7 +22,9 @@ use super::machine::MachineArgs;
 /// The file is ONNX with a model card inside: classes, input, preprocessing,
 /// temperature and thresholds, where it comes from and how good it is (what
 /// `evaluate --run` has left in the run's folder). Before it is written, real
-/// tiles go through it on an engine, and its logits must equal the trainer's.
+/// tiles go through it on an engine, and its logits must equal the trainer's. A
+/// classifier also gets an output that tells how far a tile is from those that it
+/// was trained on, by which drift is seen (`millsight-export distance`).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -55,6 +57,10 @@ pub struct ExportArgs {
     /// where it has none.
     #[arg(long, default_value_t = 32)]
     samples: usize,
+    /// Tiles of the train part by which the file is to tell how far others are from
+    /// them; 0 to leave that out. A screen never tells.
+    #[arg(long, value_name = "TILES", default_value_t = 1024)]
+    distance_tiles: usize,
     /// Largest difference of a logit that is tolerated.
     #[arg(long, default_value_t = DEFAULT_TOLERANCE, value_parser = command_line::tolerance)]
     tolerance: f32,
@@ -127,6 +133,7 @@ impl ExportArgs {
             },
             source,
             samples: self.samples,
+            distance_tiles: self.distance_tiles,
             tolerance: self.tolerance,
             engine: EngineRequest {
                 choice: self.engine,
@@ -169,6 +176,7 @@ impl ExportArgs {
                 "sha256": model.sha256,
                 "bytes": model.onnx.len(),
                 "parity": parity,
+                "distance": model.card.output.distance,
                 "metrics": model.card.provenance.metrics,
                 "thresholds": model.card.thresholds,
                 "temperature": model.card.calibration.as_ref().map(|found| found.temperature),
@@ -186,6 +194,9 @@ impl ExportArgs {
                 "{} tiles on {}: logits differ by at most {:.1e} (tolerated {:.1e})",
                 parity.samples, parity.engine, parity.max_abs, parity.tolerance
             ))?;
+        }
+        if let Some(distance) = &model.card.output.distance {
+            output::line(format_args!("distance {distance}"))?;
         }
         if let Some(point) = &model.card.provenance.operating_point {
             let table = point.table(&model.card.thresholds);
