@@ -78,6 +78,19 @@ pub struct Classifier {
     places: Vec<Place>,
 }
 
+/// What is said of a tile that was judged by itself.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedAlone<'a> {
+    /// Number of the model of the run that judged it.
+    pub model: usize,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Probability of each class of the model.
+    pub probabilities: &'a [f32],
+    /// How far it is from the tiles that the model was trained on, where the model tells.
+    pub distance: Option<f32>,
+}
+
 /// A tile in a run of the classifier: its row in hand, and its column.
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -200,21 +213,26 @@ impl Classifier {
         }
     }
 
-    /// Judges one tile, `[512, 512]`, without regard to time; gives the number of the
-    /// model, its verdict and the probability of each class.
+    /// Judges one tile, `[512, 512]`, without regard to time.
     ///
     /// # Errors
     /// When the tile cannot be prepared, or the engine fails or gives scores
     /// that are no numbers.
-    pub fn judge_alone(&mut self, tile: &[u8]) -> Result<(usize, Verdict, &[f32]), ClassifyError> {
+    pub fn judge_alone(&mut self, tile: &[u8]) -> Result<JudgedAlone<'_>, ClassifyError> {
         let model = self.models.current();
         if !self.networks.ask_for(model, &self.models) {
             return Err(ClassifyError::NoModel(model));
         }
         let network = self.networks.last_mut();
         network.look(iter::once((tile, TILE_SIZE)))?;
+        let distance = network.distance(0);
         let (verdict, probabilities) = network.verdict(0).ok_or(ClassifyError::NotFinite)?;
-        Ok((model, verdict, probabilities))
+        Ok(JudgedAlone {
+            model,
+            verdict,
+            probabilities,
+            distance,
+        })
     }
 
     /// Asks for the network of the oldest row with open tiles; gives the number of its
@@ -286,11 +304,13 @@ impl Classifier {
         let classes = network.classes();
         for (number, place) in places.iter().enumerate() {
             let row = &mut in_hand[place.row];
+            let distance = network.distance(number);
             row.states[place.column] = match network.verdict(number) {
                 Some((verdict, probabilities)) => {
                     row.probabilities[place.column * classes..][..classes]
                         .copy_from_slice(probabilities);
                     row.verdicts[place.column] = Some(verdict);
+                    row.distances[place.column] = distance;
                     TileState::Judged {
                         flagged: verdict.flagged.then_some(verdict.class),
                     }

@@ -127,6 +127,7 @@ mod tests {
             output: OutputSpec {
                 name: "logits".into(),
                 kind: OutputKind::Logits,
+                distance: None,
             },
             preprocessing: Preprocessing::imagenet(),
             thresholds: thresholds.iter().map(|&(k, v)| (k.into(), v)).collect(),

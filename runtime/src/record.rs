@@ -64,7 +64,6 @@ pub use images::{compressed, read_tile};
 pub use overdue::{JudgedLate, Overdue};
 pub use space::{Space, nearest_existing, space_for};
 use statistics::Statistics;
-pub use statistics::{BRIGHTNESS_STEPS, SUSPICION_STEPS};
 
 /// Longest time that a row waits to be committed.
 pub const COMMIT_INTERVAL: Duration = Duration::from_millis(250);
@@ -273,11 +272,7 @@ impl Recorder {
                 }
             }
         }
-        self.statistics.add(row);
-        let counted = match self.statistics.is_due() {
-            true => self.insert_statistics(),
-            false => Ok(()),
-        };
+        let counted = self.count(row);
         let committed = counted.and(self.commit_if_due());
         first_error.map_or(committed, Err)
     }
@@ -315,6 +310,7 @@ impl Recorder {
             latency.as_secs_f64() * 1000.0,
             now(),
             self.model(judged.model),
+            judged.distance.map(f64::from),
         ];
         match self.execute(database::JUDGE_TILE, values) {
             Ok(_) => self.group.rows.late_verdicts += 1,
@@ -482,6 +478,7 @@ impl Recorder {
             latency,
             now(),
             self.model(row.row.model),
+            row.distances[column].map(f64::from),
         ];
         let inserted = execute(
             &self.database,

@@ -19,10 +19,11 @@ use crate::record::{Recorder, RunDescription};
 
 /// An engine that calls a function for every run. It is given the number of
 /// the run, from 1 on, and of the tiles, and gives the scores; no scores are a
-/// failure.
+/// failure. The tiles of a run are 1, 2, … from the training data.
 struct Scripted<F> {
     runs: usize,
     script: F,
+    distances: Vec<f32>,
     identity: EngineIdentity,
 }
 
@@ -40,7 +41,12 @@ where
         if out.is_empty() {
             return Err(EngineError::Run("no".into()));
         }
+        self.distances = (1..=tiles).map(|place| place as f32).collect();
         Ok(())
+    }
+
+    fn distances(&self) -> &[f32] {
+        &self.distances
     }
 }
 
@@ -64,6 +70,7 @@ pub(crate) fn card() -> ModelCard {
         output: OutputSpec {
             name: "probabilities".into(),
             kind: OutputKind::Probabilities,
+            distance: None,
         },
         preprocessing: Preprocessing::imagenet(),
         thresholds: BTreeMap::new(),
@@ -90,6 +97,7 @@ pub(crate) fn network(
     let engine = Scripted {
         runs: 0,
         script,
+        distances: Vec::new(),
         identity: identity(),
     };
     let decider = Decider::new(&card, &BTreeMap::new()).unwrap();

@@ -142,6 +142,13 @@ impl Network {
         Some((self.decider.decide(scores), scores))
     }
 
+    /// How far the tile at a place among those that it has looked at is from those that it
+    /// was trained on; `None` where it cannot tell.
+    pub(super) fn distance(&self, place: usize) -> Option<f32> {
+        let distance = self.engine.distances().get(place);
+        distance.copied().filter(|distance| distance.is_finite())
+    }
+
     /// As [`Network::verdict`], with the probability of a defect.
     pub(super) fn suspicion(&mut self, place: usize) -> Option<(Verdict, f32)> {
         let no_defect = self.decider.no_defect();

@@ -18,6 +18,7 @@ pub struct Room {
     verdicts: Vec<Option<Verdict>>,
     probabilities: Vec<f32>,
     suspicions: Vec<Option<f32>>,
+    distances: Vec<Option<f32>>,
     open: Vec<usize>,
 }
 
@@ -29,6 +30,7 @@ impl Room {
             verdicts: Vec::with_capacity(tiles),
             probabilities: Vec::with_capacity(tiles * classes),
             suspicions: Vec::with_capacity(tiles),
+            distances: Vec::with_capacity(tiles),
             open: Vec::with_capacity(tiles),
         }
     }
@@ -49,6 +51,9 @@ pub struct SettledRow {
     /// Probability of a defect, 0 to 1, of each tile at which the screen has
     /// looked.
     pub suspicions: Vec<Option<f32>>,
+    /// How far each tile that was judged is from those that the classifier was trained on
+    /// ([`millsight_export::distance`]), where the classifier tells.
+    pub distances: Vec<Option<f32>>,
     /// Columns of the tiles that wait for the classifier, in the order in which
     /// it is to look at them.
     pub(super) open: Vec<usize>,
@@ -84,11 +89,13 @@ impl SettledRow {
             mut verdicts,
             mut probabilities,
             mut suspicions,
+            mut distances,
             mut open,
         } = mem::take(&mut row.room);
         renew(&mut states, TileState::Unjudged(reason), columns);
         renew(&mut verdicts, None, columns);
         renew(&mut suspicions, None, columns);
+        renew(&mut distances, None, columns);
         probabilities.clear();
         open.clear();
         Self {
@@ -97,6 +104,7 @@ impl SettledRow {
             verdicts,
             probabilities,
             suspicions,
+            distances,
             open,
             settled: Instant::now(),
             images: Vec::new(),
@@ -143,6 +151,7 @@ impl SettledRow {
             verdicts: self.verdicts,
             probabilities: self.probabilities,
             suspicions: self.suspicions,
+            distances: self.distances,
             open: self.open,
         };
         self.row.into_buffer()

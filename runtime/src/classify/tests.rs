@@ -123,6 +123,20 @@ fn a_failure_affects_only_the_tiles_that_went_through_at_that_time() {
         .iter()
         .flat_map(|row| row.problems.iter().map(ToString::to_string))
         .collect();
+    // What is not judged has no distance, not even that of a tile before it.
+    let distances: Vec<_> = settled.iter().map(|row| row.distances.clone()).collect();
+    let none = vec![None, None];
+    let both = vec![Some(1.0), Some(2.0)];
+    assert_eq!(
+        distances,
+        [
+            both,
+            none.clone(),
+            none.clone(),
+            vec![None, Some(2.0)],
+            none
+        ]
+    );
     assert_eq!(problems.len(), 4);
     assert!(problems[1].contains("broken"), "{}", problems[1]);
 }

@@ -241,7 +241,7 @@ fn look_on(
         };
         let verdict = classifier
             .judge_alone(&tile.levels)
-            .map(|(_, verdict, _)| verdict);
+            .map(|judged| judged.verdict);
         let mut compared = told.compared();
         match verdict {
             Ok(verdict) => compared.note(classes, tile, verdict),

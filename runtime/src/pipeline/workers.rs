@@ -171,16 +171,16 @@ pub(super) fn judge_late(
         }
     };
     match classifier.judge_alone(&levels) {
-        Ok((model, verdict, probabilities)) => {
-            let probabilities = probabilities.to_vec();
-            let judged = JudgedLate {
+        Ok(judged) => {
+            let late = JudgedLate {
                 tile,
-                model,
-                verdict,
-                probabilities,
+                model: judged.model,
+                verdict: judged.verdict,
+                probabilities: judged.probabilities.to_vec(),
+                distance: judged.distance,
                 settled: Instant::now(),
             };
-            let _ = finished.send(Finished::Late(judged));
+            let _ = finished.send(Finished::Late(late));
         }
         Err(error) => findings.problem(Problem::classify(&error), error.to_string()),
     }

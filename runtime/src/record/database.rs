@@ -12,20 +12,21 @@ use crate::ledger::ModelIdentity;
 
 /// Version of the tables, kept in the database as `user_version`. It changes
 /// with every change of `schema.sql`.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Inserts a tile.
 pub(super) const INSERT_TILE: &str = "INSERT INTO tile (piece, row, \"column\", first_line, \
      metres, millimetres, encoder, lines, state, reason, class, probability, probabilities, \
-     suspicion, image, image_problem, file, latency_ms, settled, model) \
+     suspicion, image, image_problem, file, latency_ms, settled, model, distance) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
-     ?19, ?20)";
+     ?19, ?20, ?21)";
 
 /// Notes the verdict of a tile that was judged after all.
 pub(super) const JUDGE_TILE: &str = "UPDATE tile SET state = 'judged', reason = NULL, class = ?2, \
-     probability = ?3, probabilities = ?4, latency_ms = ?5, settled = ?6, model = ?7 \
+     probability = ?3, probabilities = ?4, latency_ms = ?5, settled = ?6, model = ?7, \
+     distance = ?8 \
      WHERE id = ?1";
 
 /// Inserts a gap.
@@ -38,8 +39,8 @@ pub(super) const WITHOUT_IMAGE: &str =
 
 /// Inserts what all tiles of some rows were like.
 pub(super) const INSERT_STATISTICS: &str = "INSERT INTO statistics (piece, moment, first_row, \
-     rows, background, cleared, judged, unjudged, flagged, suspicion, brightness) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+     rows, background, cleared, judged, unjudged, flagged, suspicion, brightness, distance, \
+     model) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 /// Ends a run.
 pub(super) const FINISH_RUN: &str =

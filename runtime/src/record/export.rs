@@ -14,7 +14,7 @@ use super::database::{existing, open_for_reading};
 const TABLES: [&str; 6] = ["model", "run", "piece", "gap", "statistics", "tile"];
 
 /// Columns that hold JSON.
-const JSON_COLUMNS: [&str; 7] = [
+const JSON_COLUMNS: [&str; 8] = [
     "engine",
     "card",
     "summary",
@@ -22,6 +22,7 @@ const JSON_COLUMNS: [&str; 7] = [
     "flagged",
     "suspicion",
     "brightness",
+    "distance",
 ];
 
 /// Why a record could not be exported.

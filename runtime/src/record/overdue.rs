@@ -33,6 +33,8 @@ pub struct JudgedLate {
     pub verdict: Verdict,
     /// Probability of each class of the model.
     pub probabilities: Vec<f32>,
+    /// How far the tile is from those that the model was trained on, where it tells.
+    pub distance: Option<f32>,
     /// When the verdict was known.
     pub settled: Instant,
 }

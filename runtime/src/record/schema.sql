@@ -51,6 +51,7 @@ CREATE TABLE tile (
     probability REAL,
     probabilities TEXT,            -- JSON list in the order of the card's classes
     suspicion REAL,                -- the screen's probability of a defect
+    distance REAL,                 -- from the model's training data, in units of its median there
     image TEXT,                    -- relative to the record's folder
     image_problem TEXT,            -- why there is no image that was to be kept
     file TEXT,                     -- its file, where the source is a folder of tiles
@@ -67,7 +68,7 @@ CREATE TABLE gap (
     reason TEXT NOT NULL
 );
 -- What all tiles of some rows were like, those that are not recorded too: a minute, or
--- what is left of a piece.
+-- what is left of a piece or of a model's time.
 CREATE TABLE statistics (
     id INTEGER PRIMARY KEY,
     piece INTEGER NOT NULL REFERENCES piece (id),
@@ -80,7 +81,9 @@ CREATE TABLE statistics (
     unjudged INTEGER NOT NULL,
     flagged TEXT NOT NULL,         -- JSON: tiles of each class
     suspicion TEXT NOT NULL,       -- JSON: tiles by the screen's suspicion, 20 steps from 0 to 1
-    brightness TEXT NOT NULL       -- JSON: tiles by their mean level, 32 steps from 0 to 255
+    brightness TEXT NOT NULL,      -- JSON: tiles by their mean level, 32 steps from 0 to 255
+    distance TEXT NOT NULL,        -- JSON: judged tiles by their distance, 40 steps from 0 to 4
+    model INTEGER NOT NULL REFERENCES model (id)  -- that judged, or would have
 );
 CREATE INDEX statistics_by_moment ON statistics (moment);
 CREATE INDEX tile_by_class ON tile (piece, class);

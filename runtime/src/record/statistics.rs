@@ -11,10 +11,17 @@ use crate::classify::SettledRow;
 use crate::ledger::TileState;
 
 /// Steps into which the screen's suspicion, from 0 to 1, is divided.
-pub const SUSPICION_STEPS: usize = 20;
+const SUSPICION_STEPS: usize = 20;
 
 /// Steps into which the brightness of tiles, from 0 to 255, is divided.
-pub const BRIGHTNESS_STEPS: usize = 32;
+const BRIGHTNESS_STEPS: usize = 32;
+
+/// Steps into which the distance of tiles from the training data is divided, from 0 to
+/// `FARTHEST`. What is further away counts for the last.
+const DISTANCE_STEPS: usize = 40;
+
+/// The training data itself lies around 1.
+const FARTHEST: f32 = 4.0;
 
 /// Longest time that is summed up in one.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -28,6 +35,8 @@ const PIXEL_STEP: usize = 4;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Statistics {
     begun: Option<Instant>,
+    /// Number of the model of the run that judged, or would have.
+    model: usize,
     pub(super) first_row: u64,
     pub(super) rows: u64,
     pub(super) background: u64,
@@ -40,12 +49,15 @@ pub(super) struct Statistics {
     pub(super) suspicion: [u64; SUSPICION_STEPS],
     /// Tiles with material by their mean level.
     pub(super) brightness: [u64; BRIGHTNESS_STEPS],
+    /// Judged tiles by how far they are from the training data, where the model tells.
+    pub(super) distance: [u64; DISTANCE_STEPS],
 }
 
 impl Statistics {
     pub(super) fn new(classes: usize) -> Self {
         Self {
             begun: None,
+            model: 0,
             first_row: 0,
             rows: 0,
             background: 0,
@@ -55,6 +67,7 @@ impl Statistics {
             flagged: vec![0; classes],
             suspicion: [0; SUSPICION_STEPS],
             brightness: [0; BRIGHTNESS_STEPS],
+            distance: [0; DISTANCE_STEPS],
         }
     }
 
@@ -62,6 +75,7 @@ impl Statistics {
     pub(super) fn add(&mut self, row: &SettledRow) {
         if self.begun.is_none() {
             self.begun = Some(Instant::now());
+            self.model = row.row.model;
             self.first_row = row.row.number;
         }
         self.rows += 1;
@@ -81,6 +95,10 @@ impl Statistics {
                 let step = (suspicion * SUSPICION_STEPS as f32) as usize;
                 self.suspicion[step.min(SUSPICION_STEPS - 1)] += 1;
             }
+            if let Some(distance) = row.distances[column] {
+                let step = (distance / FARTHEST * DISTANCE_STEPS as f32) as usize;
+                self.distance[step.min(DISTANCE_STEPS - 1)] += 1;
+            }
             if state != TileState::Background
                 && let Some(level) = brightness(row, column)
             {
@@ -90,8 +108,13 @@ impl Statistics {
     }
 
     /// Whether it is time to record what was counted.
-    pub(super) fn is_due(&self) -> bool {
+    fn is_due(&self) -> bool {
         self.begun.is_some_and(|begun| begun.elapsed() >= INTERVAL)
+    }
+
+    /// Whether rows of another model were counted.
+    fn is_of_another(&self, row: &SettledRow) -> bool {
+        self.begun.is_some() && self.model != row.row.model
     }
 }
 
@@ -110,6 +133,20 @@ fn brightness(row: &SettledRow, column: usize) -> Option<usize> {
 }
 
 impl Recorder {
+    /// Counts a row, and records what was counted when it is time.
+    pub(super) fn count(&mut self, row: &SettledRow) -> Result<(), super::RecordError> {
+        let before = match self.statistics.is_of_another(row) {
+            true => self.insert_statistics(),
+            false => Ok(()),
+        };
+        self.statistics.add(row);
+        let now = match self.statistics.is_due() {
+            true => self.insert_statistics(),
+            false => Ok(()),
+        };
+        before.and(now)
+    }
+
     /// Records what was counted, where there is something.
     pub(super) fn insert_statistics(&mut self) -> Result<(), super::RecordError> {
         let empty = Statistics::new(self.statistics.flagged.len());
@@ -137,6 +174,8 @@ impl Recorder {
             serde_json::Value::Object(flagged).to_string(),
             list(&counted.suspicion),
             list(&counted.brightness),
+            list(&counted.distance),
+            self.model(counted.model),
         ];
         self.execute(database::INSERT_STATISTICS, values)
             .map(|_| ())

@@ -106,6 +106,54 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn what_tiles_were_like_is_told_for_each_model_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recorder = begin(&folder);
+    let judged = |number, model, distances: [Option<f32>; COLUMNS]| {
+        let mut row = row(number);
+        row.row.model = model;
+        row.states.fill(TileState::Judged { flagged: None });
+        row.distances = distances.to_vec();
+        row
+    };
+    recorder
+        .row(&judged(0, 0, [Some(0.05), Some(9.0)]))
+        .unwrap();
+    recorder.row(&judged(1, 0, [Some(1.01), None])).unwrap();
+    let RunDescription {
+        mut model, card, ..
+    } = description();
+    model.sha256 = "00ff".into();
+    recorder.add_model(&model, &card).unwrap();
+    recorder.row(&judged(2, 1, [Some(1.01); COLUMNS])).unwrap();
+    let mut flagged = judged(3, 1, [Some(1.5), None]);
+    flagged.states[0] = TileState::Judged { flagged: Some(1) };
+    recorder.row(&flagged).unwrap();
+    recorder.finish(&mut summary(), false).unwrap();
+    let lines = exported(folder.path(), "statistics");
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["model"], &line["rows"], &line["first_row"]))
+        .collect();
+    let [one, two] = [1, 2].map(Value::from);
+    assert_eq!(found, [(&one, &two, &Value::from(0)), (&two, &two, &two)]);
+    let steps = |line: &Value| {
+        let steps = line["distance"].as_array().unwrap();
+        let counted = steps.iter().enumerate().filter(|(_, count)| **count != 0);
+        let counted = counted.map(|(step, count)| (step, count.as_u64().unwrap()));
+        assert_eq!(steps.len(), 40);
+        counted.collect::<Vec<_>>()
+    };
+    assert_eq!(steps(&lines[0]), [(0, 1), (10, 1), (39, 1)]);
+    assert_eq!(steps(&lines[1]), [(10, 2), (15, 1)]);
+    let tiles = exported(folder.path(), "tile");
+    let [tile] = tiles.as_slice() else {
+        panic!("{tiles:?}");
+    };
+    assert_eq!((&tile["distance"], &tile["model"]), (&1.5.into(), &two));
+}
+
+#[test]
 fn a_group_is_committed_when_it_is_old_enough_and_its_images_get_their_names_then() {
     let folder = tempfile::tempdir().unwrap();
     let mut recorder = begin(&folder);

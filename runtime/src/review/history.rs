@@ -7,7 +7,7 @@ mod drift;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use millsight_export::card::{NO_DEFECT, Proportion};
@@ -63,6 +63,10 @@ pub struct Period {
     pub suspicion: Distribution,
     /// How bright they were, beside all before.
     pub brightness: Distribution,
+    /// How far the judged ones were from the training data of the model, from 0 to 4 with
+    /// 1 as usual there, beside all before of that model: the last one of the period.
+    /// Empty where it does not tell.
+    pub distance: Distribution,
 }
 
 /// What happened.
@@ -86,6 +90,8 @@ struct Counted {
     flagged: BTreeMap<String, u64>,
     suspicion: Vec<u64>,
     brightness: Vec<u64>,
+    distance: Vec<u64>,
+    model: i64,
 }
 
 /// A period on its way.
@@ -100,6 +106,9 @@ struct Sum {
     flagged: BTreeMap<String, u64>,
     suspicion: Vec<u64>,
     brightness: Vec<u64>,
+    /// Of the last model alone.
+    distance: Vec<u64>,
+    model: i64,
     reviewed: u64,
     false_alarms: u64,
 }
@@ -142,11 +151,13 @@ impl Review {
         }
         let mut suspicion = drift::Reference::default();
         let mut brightness = drift::Reference::default();
+        let mut distance: HashMap<i64, drift::Reference> = HashMap::new();
         let mut periods: Vec<Period> = sums
             .into_values()
             .map(|sum| Period {
                 suspicion: suspicion.beside(&sum.suspicion),
                 brightness: brightness.beside(&sum.brightness),
+                distance: distance.entry(sum.model).or_default().beside(&sum.distance),
                 name: sum.name,
                 piece: sum.piece,
                 begun: sum.begun,
@@ -167,7 +178,8 @@ impl Review {
     fn counted(&self) -> Result<Vec<Counted>, ReviewError> {
         let sql = "SELECT statistics.piece, piece.name, statistics.moment, \
              statistics.background, statistics.cleared, statistics.judged, statistics.unjudged, \
-             statistics.flagged, statistics.suspicion, statistics.brightness \
+             statistics.flagged, statistics.suspicion, statistics.brightness, \
+             statistics.distance, statistics.model \
              FROM record.statistics JOIN record.piece ON piece.id = statistics.piece \
              ORDER BY statistics.id";
         self.all(sql, [], |row| {
@@ -184,6 +196,8 @@ impl Review {
                 flagged: serde_json::from_str(&text(7)?).unwrap_or_default(),
                 suspicion: serde_json::from_str(&text(8)?).unwrap_or_default(),
                 brightness: serde_json::from_str(&text(9)?).unwrap_or_default(),
+                distance: serde_json::from_str(&text(10)?).unwrap_or_default(),
+                model: row.get(11)?,
             })
         })
     }
@@ -213,6 +227,11 @@ impl Sum {
         }
         drift::add(&mut self.suspicion, &counted.suspicion);
         drift::add(&mut self.brightness, &counted.brightness);
+        if self.model != counted.model {
+            self.model = counted.model;
+            self.distance.clear();
+        }
+        drift::add(&mut self.distance, &counted.distance);
     }
 }
 

@@ -137,9 +137,10 @@ fn saliency(
     classes: &[String],
     mut tile: Vec<u8>,
 ) -> Result<Saliency, SaliencyError> {
-    let (_, verdict, probabilities) = classifier.judge_alone(&tile)?;
-    let class = verdict.class;
-    let probability = probabilities.get(class).copied().unwrap_or_default();
+    let judged = classifier.judge_alone(&tile)?;
+    let class = judged.verdict.class;
+    let probability = judged.probabilities.get(class);
+    let probability = probability.copied().unwrap_or_default();
     let sum: u64 = tile.iter().map(|&level| u64::from(level)).sum();
     let mean = (sum / tile.len().max(1) as u64) as u8;
     let mut drops = Vec::with_capacity(SIDE * SIDE);
@@ -151,8 +152,8 @@ fn saliency(
             covered.extend_from_slice(&tile[from..from + SQUARE]);
             tile[from..from + SQUARE].fill(mean);
         }
-        let (_, _, probabilities) = classifier.judge_alone(&tile)?;
-        drops.push(probability - probabilities.get(class).copied().unwrap_or_default());
+        let covered_up = classifier.judge_alone(&tile)?.probabilities.get(class);
+        drops.push(probability - covered_up.copied().unwrap_or_default());
         for (from, line) in lines.zip(covered.chunks_exact(SQUARE)) {
             tile[from..from + SQUARE].copy_from_slice(line);
         }

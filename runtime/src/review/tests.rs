@@ -207,6 +207,7 @@ fn tiles_come_as_they_are_recorded_and_change_when_they_are_judged_late() {
                 flagged: class != 0,
             },
             probabilities,
+            distance: None,
             settled: Instant::now(),
         };
         recorder.judged_late(&judged).unwrap();

@@ -47,6 +47,9 @@ pub struct Tile {
     pub probabilities: Vec<f64>,
     /// What the screen gave as the probability of a defect, 0 to 1.
     pub suspicion: Option<f64>,
+    /// How far it is from the tiles that the model was trained on, of which half are nearer than 1.
+    /// None where the model does not tell.
+    pub distance: Option<f64>,
     /// Name of the model.
     pub model: String,
     /// Whether there is an image.
@@ -71,7 +74,7 @@ pub struct Neighbour {
 const TILE: &str = "SELECT tile.id, piece.run, piece.id, piece.name, tile.row, tile.\"column\", \
      tile.metres, tile.millimetres, run.mm_per_pixel, tile.lines, tile.state, tile.reason, \
      tile.class, tile.probability, tile.probabilities, tile.suspicion, model.name, \
-     tile.image IS NOT NULL, tile.image_problem, tile.settled \
+     tile.image IS NOT NULL, tile.image_problem, tile.settled, tile.distance \
      FROM record.tile JOIN record.piece ON piece.id = tile.piece \
      JOIN record.run ON run.id = piece.run JOIN record.model ON model.id = tile.model \
      WHERE tile.id = ?1";
@@ -179,5 +182,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Tile> {
         has_image: row.get(17)?,
         image_problem: row.get(18)?,
         settled: row.get(19)?,
+        distance: row.get(20)?,
     })
 }

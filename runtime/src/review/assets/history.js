@@ -6,6 +6,8 @@ import { ask } from "./server.js";
 import uPlot from "./uplot.js";
 
 const LIMIT = 100;
+// The range over which distances are counted.
+const FARTHEST = 4;
 let plots = [];
 
 const bounded = ({ count, of, lower, upper }) =>
@@ -32,22 +34,24 @@ function plot(id, names, lines, range) {
 
 // The distribution of the last period beside that of all before.
 function compare(id, periods, of, range) {
-  const last = of(periods.at(-1));
-  const before = last.map((_, step) => periods.slice(0, -1).reduce((sum, period) => sum + (of(period)[step] ?? 0), 0));
+  const { tiles: last, before } = of(periods.at(-1));
   const shares = (counts) => {
     const all = counts.reduce((sum, count) => sum + count, 0);
-    return counts.map((count) => (all > 0 ? (100 * count) / all : null));
+    return last.map((_, step) => counts[step] ?? 0).map((count) => (all > 0 ? (100 * count) / all : null));
   };
-  const names = last.map((_, step) => ((range * (step + 0.5)) / last.length).toFixed(range > 1 ? 0 : 2));
+  const names = last.map((_, step) => ((range * (step + 0.5)) / last.length).toFixed(range > 100 ? 0 : 2));
   plot(id, names, [
     { name: "all before, % of the tiles", colour: "#9aa5b1", values: shares(before) },
     { name: "last, % of the tiles", colour: "#e69f00", values: shares(last) },
   ], (_, low, high) => [0, Math.max(5, 1.1 * (high ?? 0))]);
 }
 
+// How far the judged tiles were from the training data.
+const mean = ({ distance }) => (distance.mean === null ? null : FARTHEST * distance.mean);
+
 function table(periods, classes) {
   const head = element("tr");
-  const names = ["Period", "Tiles", "Unjudged", ...classes.map(words), "False alarms", "Brightness", "Change of brightness", "Change of suspicion"];
+  const names = ["Period", "Tiles", "Unjudged", ...classes.map(words), "False alarms", "Brightness", "Distance", "Change of brightness", "Change of suspicion", "Change of distance"];
   head.append(...names.map((name, index) => element("th", name, { scope: "col", class: index > 0 ? "number" : "" })));
   const of = byId("periods");
   of.querySelector("thead").replaceChildren(head);
@@ -62,8 +66,10 @@ function table(periods, classes) {
         ...classes.map((one) => period.flagged[one] ?? 0),
         bounded(period.false_alarms),
         period.brightness.mean === null ? "–" : (255 * period.brightness.mean).toFixed(0),
+        mean(period)?.toFixed(2) ?? "–",
         index(period.brightness),
         index(period.suspicion),
+        index(period.distance),
       ]);
     }),
   );
@@ -89,6 +95,7 @@ async function show() {
   const known = active?.card.classes ?? ["no_defect"];
   const others = [...found].filter((name) => !known.includes(name)).sort();
   const classes = [...known.filter((name) => found.has(name)), ...others];
+  const trained = active?.card.output.distance;
   const signs = marks([...known, ...others]);
   const names = periods.map(({ name, piece }) => (piece === null ? new Date(name).toLocaleString([], { dateStyle: "short", timeStyle: "short" }) : name));
   const none = (share) => (share.of === 0 ? null : (100 * share.count) / share.of);
@@ -99,13 +106,19 @@ async function show() {
   plot("rates", names, classes.map((name) => ({ name: words(name), colour: colour(name), values: periods.map(({ flagged, tiles }) => (tiles > 0 ? (1000 * (flagged[name] ?? 0)) / tiles : null)) })), upTo(1));
   plot("false-alarms", names, [{ name: "% of reviewed flags", colour: "#e69f00", values: periods.map((period) => none(period.false_alarms)) }], () => [0, 100]);
   plot("brightness", names, [{ name: "mean level", colour: "#56b4e9", values: periods.map(({ brightness }) => (brightness.mean === null ? null : 255 * brightness.mean)) }], () => [0, 255]);
+  plot("distance", names, [
+    { name: "judged tiles, mean", colour: "#009e73", values: periods.map(mean) },
+    { name: "99 % of the training tiles are nearer", colour: "#9aa5b1", values: periods.map(() => trained?.percentile_99 ?? null) },
+  ], upTo(1.5));
   plot("drift", names, [
     { name: "brightness", colour: "#56b4e9", values: periods.map(({ brightness }) => brightness.stability_index) },
     { name: "suspicion of the screen", colour: "#cc79a7", values: periods.map(({ suspicion }) => suspicion.stability_index) },
+    { name: "distance", colour: "#009e73", values: periods.map(({ distance }) => distance.stability_index) },
   ], upTo(0.3));
   if (periods.length > 0) {
-    compare("levels", periods, ({ brightness }) => brightness.tiles, 255);
-    compare("suspicions", periods, ({ suspicion }) => suspicion.tiles, 1);
+    compare("levels", periods, ({ brightness }) => brightness, 255);
+    compare("suspicions", periods, ({ suspicion }) => suspicion, 1);
+    compare("distances", periods, ({ distance }) => distance, FARTHEST);
   }
   byId("agreement").replaceChildren(
     ...[

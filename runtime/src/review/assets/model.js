@@ -56,6 +56,7 @@ function showActive({ active }) {
     ["Made", provenance.created ? moment(provenance.created) : null],
     ["By", provenance.command],
     ["Revision", provenance.git_revision ? short(provenance.git_revision) : null],
+    ["Training tiles", card.output.distance ? `99 % of them are nearer than ${card.output.distance.percentile_99.toFixed(2)}` : "the model does not tell how far tiles are from them"],
     ["8 bits", provenance.quantization ? provenance.quantization.form : null],
     ...METRICS.map((name) => [words(name), provenance.metrics?.[`test.${name}`]?.toFixed(4)]),
   ]);

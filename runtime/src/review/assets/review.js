@@ -178,6 +178,7 @@ function show() {
     ["Seen", new Date(tile.settled).toLocaleString()],
   ];
   if (tile.suspicion !== null) facts.push(["Screen", `${(100 * tile.suspicion).toFixed(1)} % suspicious`]);
+  if (tile.distance !== null) facts.push(["Unlike training", `${tile.distance.toFixed(2)} (usual: 1)`]);
   for (const [name, value] of facts) byId("place").append(element("dt", name), element("dd", value));
   for (const later of state.waiting.slice(1, 9)) {
     const item = element("li");

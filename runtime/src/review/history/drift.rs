@@ -13,6 +13,8 @@ const LITTLE: f64 = 1e-4;
 pub struct Distribution {
     /// Tiles in steps of the same width, over the whole range.
     pub tiles: Vec<u64>,
+    /// All that came before, in the same steps.
+    pub before: Vec<u64>,
     /// Mean, as a share of the range, 0 to 1; none where there are no tiles.
     pub mean: Option<f64>,
     /// The population stability index against all that came before,
@@ -30,6 +32,7 @@ impl Reference {
     pub(super) fn beside(&mut self, tiles: &[u64]) -> Distribution {
         let distribution = Distribution {
             tiles: tiles.to_vec(),
+            before: self.0.clone(),
             mean: mean(tiles),
             stability_index: index(&self.0, tiles),
         };

@@ -292,6 +292,8 @@ fn the_history_tells_what_was_found_and_how_far_people_agree() {
     assert_eq!((period.false_alarms.count, period.false_alarms.of), (1, 1));
     // All tiles have the level 9, in the second of 32 steps.
     assert_eq!(period.brightness.tiles[1], 3);
+    // None was judged by a model that tells how far it is from the training data.
+    assert_eq!(period.distance.mean, None);
     let agreement = found.agreement;
     assert_eq!(
         (agreement.with_others.count, agreement.with_others.of),
