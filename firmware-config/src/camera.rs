@@ -45,6 +45,10 @@ pub struct Camera {
     /// How the camera encodes a pixel. Deeper formats are reduced to 8 bits.
     #[serde(default)]
     pub pixel_format: PixelFormat,
+    /// Which levels of a camera with more than 8 bits become 0 and 255; without it the
+    /// lowest bits are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<LevelWindow>,
     /// Exposure time of one line in microseconds, 0.1 to 100000 and never
     /// longer than the time from one line to the next.
     #[serde(default = "default_exposure_us")]
@@ -76,18 +80,43 @@ pub enum PixelFormat {
     Mono12,
     /// 16 bits per pixel.
     Mono16,
+    /// Red, green and blue of 8 bits each, which become their brightness.
+    Rgb8,
+    /// Blue, green and red of 8 bits each, which become their brightness.
+    Bgr8,
 }
 
 impl PixelFormat {
-    /// Significant bits of one pixel.
+    /// Bytes of one pixel.
+    pub fn bytes(self) -> usize {
+        match self {
+            PixelFormat::Mono8 => 1,
+            PixelFormat::Mono10 | PixelFormat::Mono12 | PixelFormat::Mono16 => 2,
+            PixelFormat::Rgb8 | PixelFormat::Bgr8 => 3,
+        }
+    }
+
+    /// Significant bits of one sample.
     pub fn bits(self) -> u32 {
         match self {
-            PixelFormat::Mono8 => 8,
+            PixelFormat::Mono8 | PixelFormat::Rgb8 | PixelFormat::Bgr8 => 8,
             PixelFormat::Mono10 => 10,
             PixelFormat::Mono12 => 12,
             PixelFormat::Mono16 => 16,
         }
     }
+}
+
+/// Which levels of a camera with more than 8 bits become 0 and 255.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LevelWindow {
+    /// The level that becomes 0, and all below it; 0 to 65534.
+    #[schemars(range(min = 0, max = 65_534))]
+    pub black: u16,
+    /// The level that becomes 255, and all above it; 1 to 65535, above `black`.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub white: u16,
 }
 
 /// What starts a line.

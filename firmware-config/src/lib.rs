@@ -50,7 +50,7 @@ mod web;
 mod wording;
 
 pub use camera::{
-    Camera, MAXIMUM_LINE_RATE_HZ, MAXIMUM_LINES_PER_METRE, MAXIMUM_MM_PER_PIXEL,
+    Camera, LevelWindow, MAXIMUM_LINE_RATE_HZ, MAXIMUM_LINES_PER_METRE, MAXIMUM_MM_PER_PIXEL,
     MAXIMUM_PIXELS_PER_LINE, MINIMUM_LINE_RATE_HZ, MINIMUM_LINES_PER_METRE, MINIMUM_MM_PER_PIXEL,
     Optics, PixelFormat, ScanDirection, TILE_SIZE, Trigger,
 };
@@ -64,6 +64,6 @@ pub use ready::READY_STATIONS;
 pub use relations::{MAXIMUM_QUEUE_BYTES, is_piece_id};
 pub use retention::{Deadlines, KeepImages, RECORDING_ROWS, Recording};
 pub use schema::station_schema;
-pub use source::{FlatField, MINIMUM_SIMULATED_LINE_RATE_HZ, Pace, Source};
+pub use source::{FeatureValue, FlatField, MINIMUM_SIMULATED_LINE_RATE_HZ, Pace, Source};
 pub use station::Station;
 pub use web::Web;

@@ -1,6 +1,7 @@
 //! What must hold between the values of a station, and the few rules of a
 //! single value that a JSON Schema does not say.
 
+mod cameras;
 mod equipment;
 mod timing;
 
@@ -62,6 +63,8 @@ pub(crate) fn check(station: &Station) -> Vec<Finding> {
         equipment::model_files,
         equipment::web,
         equipment::simulator,
+        cameras::window,
+        cameras::frames,
         equipment::thresholds,
         equipment::material_detection,
         equipment::disk_budget,

@@ -94,6 +94,16 @@ impl<'s> Node<'s> {
         }
     }
 
+    /// The JSON types that the value may have, where they are several.
+    pub(crate) fn several_kinds(self) -> Vec<&'s str> {
+        let kinds = self.keyword("type").as_array().into_iter().flatten();
+        let kinds: Vec<&str> = kinds
+            .filter_map(Value::as_str)
+            .filter(|kind| *kind != "null")
+            .collect();
+        if kinds.len() > 1 { kinds } else { Vec::new() }
+    }
+
     /// The values that a text may have; empty when any text will do.
     pub(crate) fn choices(self) -> Vec<&'s str> {
         let described = self.keyword("oneOf").as_array().into_iter().flatten();

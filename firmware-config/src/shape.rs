@@ -75,6 +75,16 @@ impl Walk<'_> {
     fn value(&mut self, value: &Spanned<DeValue<'_>>, node: Node<'_>, span: Range<usize>) {
         let variants = node.variants();
         let choices = node.choices();
+        let own = match value.get_ref() {
+            DeValue::Boolean(_) => "boolean",
+            DeValue::Integer(_) => "integer",
+            DeValue::Float(_) => "number",
+            DeValue::String(_) => "string",
+            _ => "",
+        };
+        if node.several_kinds().contains(&own) {
+            return;
+        }
         match (value.get_ref(), node.kind()) {
             (DeValue::Table(table), _) if !variants.is_empty() => {
                 self.variant(table, &variants, node, span);

@@ -150,8 +150,10 @@ impl Station {
     /// Makes every relative path in the station start at `folder`.
     pub fn resolve_paths(&mut self, folder: &Path) {
         let mut paths: Vec<&mut PathBuf> = vec![&mut self.recording.folder];
-        if let Source::Replay { path, .. } = &mut self.source {
-            paths.push(path);
+        match &mut self.source {
+            Source::Replay { path, .. } | Source::V4l2 { device: path, .. } => paths.push(path),
+            Source::Feed { socket } => paths.extend(socket.as_mut()),
+            Source::Simulator { .. } | Source::Genicam { .. } => {}
         }
         paths.extend(
             self.flat_field

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, Severity};
 use millsight_firmware_config::{
-    Camera, Cores, Deadlines, Engine, EngineChoice, FlatField, HIGHEST_CORE, KeepImages, Material,
-    MaterialDetection, MaterialKind, Model, Optics, Pace, PixelFormat, Provider, READY_STATIONS,
-    Recording, ScanDirection, Screen, Source, Speed, Station, Trigger,
+    Camera, Cores, Deadlines, Engine, EngineChoice, FeatureValue, FlatField, HIGHEST_CORE,
+    KeepImages, LevelWindow, Material, MaterialDetection, MaterialKind, Model, Optics, Pace,
+    PixelFormat, Provider, READY_STATIONS, Recording, ScanDirection, Screen, Source, Speed,
+    Station, Trigger,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -44,7 +45,9 @@ prop_compose! {
         line_rate_hz in 500.0..400_000.0f64,
         pixel_format in select(vec![
             PixelFormat::Mono8, PixelFormat::Mono10, PixelFormat::Mono12, PixelFormat::Mono16,
+            PixelFormat::Rgb8, PixelFormat::Bgr8,
         ]),
+        window in option::of((0..500u16, 501..1024u16)),
         exposure in 0.1..=1.0f64,
         encoder in option::of(0.1..=1.0f64),
     ) -> Camera {
@@ -53,6 +56,9 @@ prop_compose! {
             pixels_per_line: columns * 512,
             line_rate_hz,
             pixel_format,
+            window: window
+                .filter(|_| pixel_format.bits() > 8)
+                .map(|(black, white)| LevelWindow { black, white }),
             exposure_us: exposure * 1e6 / line_rate_hz,
             trigger: match encoder.map(lines_per_metre) {
                 Some(lines_per_metre) if lines_per_metre >= 10.0 => {
@@ -62,6 +68,16 @@ prop_compose! {
             },
         }
     }
+}
+
+fn features() -> impl Strategy<Value = BTreeMap<String, FeatureValue>> {
+    let value = prop_oneof![
+        any::<bool>().prop_map(FeatureValue::Boolean),
+        any::<i64>().prop_map(FeatureValue::Integer),
+        (0.001..1e6f64).prop_map(FeatureValue::Float),
+        text().prop_map(FeatureValue::Text),
+    ];
+    btree_map("[A-Za-z]{1,12}", value, 0..3)
 }
 
 fn source() -> impl Strategy<Value = Source> {
@@ -80,6 +96,29 @@ fn source() -> impl Strategy<Value = Source> {
                 drawn_beforehand,
             }),
         (path(), pace()).prop_map(|(path, pace)| Source::Replay { path, pace }),
+        (
+            path(),
+            1..=65_535u32,
+            2..=64u32,
+            btree_map("[a-z_]{1,12}", any::<i64>(), 0..3)
+        )
+            .prop_map(|(device, frame_lines, buffers, controls)| Source::V4l2 {
+                device,
+                frame_lines,
+                buffers,
+                controls,
+            }),
+        (text(), 2..=256u32, 4..=256u32, any::<bool>(), features()).prop_map(
+            |(camera, buffers, socket_buffer_mib, resend, features)| Source::Genicam {
+                camera,
+                frame_lines: 256,
+                buffers,
+                socket_buffer_mib,
+                resend,
+                features,
+            }
+        ),
+        option::of(path()).prop_map(|socket| Source::Feed { socket }),
     ]
 }
 

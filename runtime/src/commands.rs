@@ -1,9 +1,11 @@
 //! The commands of `millsight`.
 
 mod bench;
+mod capture;
 mod classify;
 mod config;
 mod demo;
+mod devices;
 mod doctor;
 mod engine;
 mod flat_field;
@@ -42,6 +44,11 @@ Examples:
 Exit codes: 0 all went well; 1 something failed or was left unjudged, and the \
 summary says what; 2 wrong usage.";
 
+const DEVICES_HELP: &str = "\
+Examples:
+  millsight devices
+  millsight devices --json";
+
 const COMPLETIONS_HELP: &str = "\
 Examples:
   millsight completions bash \\
@@ -77,6 +84,14 @@ enum Command {
     Demo(demo::DemoArguments),
     Run(inspect::RunArguments),
     Replay(inspect::ReplayArguments),
+    Capture(capture::Arguments),
+    /// List the cameras that are connected.
+    ///
+    /// For each: what a station writes to use it, its formats and sizes, and what
+    /// can be set. A camera that is in use or that you may not use is listed with
+    /// the reason.
+    #[command(after_help = DEVICES_HELP)]
+    Devices,
     Classify(classify::Arguments),
     Simulate(simulate::Arguments),
     Preprocess(preprocess::Arguments),
@@ -186,6 +201,8 @@ pub fn execute(cli: Cli) -> miette::Result<ExitCode> {
         Command::Demo(arguments) => demo::demo(&arguments, json),
         Command::Run(arguments) => inspect::run(&arguments, json),
         Command::Replay(arguments) => inspect::replay(&arguments, json),
+        Command::Capture(arguments) => capture::capture(&arguments, json),
+        Command::Devices => devices::devices(json),
         Command::Classify(arguments) => classify::classify(&arguments, json),
         Command::Simulate(arguments) => simulate::simulate(&arguments, json),
         Command::Preprocess(arguments) => preprocess::preprocess(&arguments, json),

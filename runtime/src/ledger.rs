@@ -12,6 +12,8 @@ use hdrhistogram::Histogram;
 use millsight_export::card::NO_DEFECT;
 use millsight_export::engine::EngineIdentity;
 
+use crate::source::CameraCounts;
+
 pub use self::summary::{
     Latency, LineCounts, ModelIdentity, Rate, Recorded, Summary, TileCounts, TruthComparison,
 };
@@ -115,6 +117,8 @@ pub struct Ledger {
     latency: Mutex<Histogram<u64>>,
     /// Microseconds from the start to the state that came last.
     last_settled: AtomicU64,
+    /// What became of the camera, where there is one.
+    camera: Mutex<Option<CameraCounts>>,
 }
 
 /// Latencies, counted together by their size.
@@ -152,6 +156,7 @@ impl Ledger {
             flagged: classes.iter().map(|_| AtomicU64::new(0)).collect(),
             latency: Mutex::new(new_histogram()),
             last_settled: AtomicU64::new(0),
+            camera: Mutex::new(None),
         }
     }
 
@@ -257,6 +262,16 @@ impl Ledger {
         }
     }
 
+    /// Says what became of the camera so far.
+    pub fn set_camera(&self, counts: CameraCounts) {
+        *self.camera.lock().unwrap_or_else(PoisonError::into_inner) = Some(counts);
+    }
+
+    /// What became of the camera so far, where there is one.
+    pub fn camera(&self) -> Option<CameraCounts> {
+        *self.camera.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says how many of the unjudged tiles wait until there is time.
     pub fn set_backlog(&self, tiles: usize) {
         self.backlog.store(tiles as u64, Ordering::Relaxed);
@@ -342,6 +357,7 @@ impl Ledger {
                 elapsed_s: elapsed,
             },
             lines,
+            camera: self.camera(),
             tiles,
             unjudged_reasons: self
                 .unjudged_by_reason()

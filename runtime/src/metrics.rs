@@ -77,6 +77,30 @@ impl Collector for OfLedger {
         ] {
             out.one(name, help, &ConstCounter::new(count))?;
         }
+        if let Some(camera) = ledger.camera() {
+            for (name, help, count) in [
+                ("camera_frames", "Frames that came", camera.frames),
+                (
+                    "camera_lost_frames",
+                    "Frames that were lost on the way",
+                    camera.dropped_frames,
+                ),
+                (
+                    "camera_damaged_frames",
+                    "Frames that came damaged",
+                    camera.damaged_frames,
+                ),
+                (
+                    "camera_losses",
+                    "Times that the camera was gone",
+                    camera.losses,
+                ),
+            ] {
+                out.one(name, help, &ConstCounter::new(count))?;
+            }
+            let is_there = ConstGauge::new(u64::from(camera.is_there));
+            out.one("camera_connected", "Whether the camera is there", &is_there)?;
+        }
         let flagged = ("flagged_tiles", "Tiles flagged as a defect");
         out.each(
             flagged,

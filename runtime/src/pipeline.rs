@@ -96,6 +96,14 @@ pub enum Drive {
         /// Longest time from the last line of a tile to its verdict.
         deadline: Duration,
     },
+    /// By a camera, at its own rate: as with [`Drive::Paced`] what cannot be judged in
+    /// time is counted as unjudged.
+    Camera {
+        /// Lines per second, which the camera has by itself.
+        line_rate: f64,
+        /// Longest time from the last line of a tile to its verdict.
+        deadline: Duration,
+    },
 }
 
 impl Drive {
@@ -107,10 +115,26 @@ impl Drive {
         }
     }
 
+    /// By a camera that has a line rate, with the deadline of a station.
+    pub fn camera(line_rate: f64, deadlines: &Deadlines) -> Self {
+        Drive::Camera {
+            line_rate,
+            deadline: Duration::from_secs_f64(deadlines.verdict_ms / 1000.0),
+        }
+    }
+
+    /// Lines per second at which lines come, where something decides that.
+    pub fn line_rate(self) -> Option<f64> {
+        match self {
+            Drive::Unpaced => None,
+            Drive::Paced { line_rate, .. } | Drive::Camera { line_rate, .. } => Some(line_rate),
+        }
+    }
+
     fn deadline(self) -> Option<Duration> {
         match self {
             Drive::Unpaced => None,
-            Drive::Paced { deadline, .. } => Some(deadline),
+            Drive::Paced { deadline, .. } | Drive::Camera { deadline, .. } => Some(deadline),
         }
     }
 }
@@ -192,7 +216,7 @@ fn run_on(
                 geometry,
                 match drive {
                     Drive::Unpaced => Buffers::Waiting(free_out),
-                    Drive::Paced { .. } => Buffers::Immediate(free_out),
+                    Drive::Paced { .. } | Drive::Camera { .. } => Buffers::Immediate(free_out),
                 },
                 flat_field,
             ),
@@ -210,7 +234,7 @@ fn run_on(
                 ledger,
             },
             line_rate: match drive {
-                Drive::Unpaced => None,
+                Drive::Unpaced | Drive::Camera { .. } => None,
                 Drive::Paced { line_rate, .. } => Some(line_rate),
             },
             ledger,

@@ -328,7 +328,9 @@ impl Recorder {
     /// When the database cannot be written; the gap is then counted as lost.
     pub fn gap(&mut self, gap: &Gap, metres: f64) -> Result<(), RecordError> {
         let (piece, first_line, lines) = (self.piece, gap.first_line as i64, gap.lines as i64);
-        let values = params![piece, first_line, lines, metres, gap.reason];
+        let (seconds, moment) = (gap.seconds, now());
+        let reason = &gap.reason;
+        let values = params![piece, first_line, lines, metres, reason, seconds, moment];
         match self.execute(database::INSERT_GAP, values) {
             Ok(_) => self.group.rows.gaps += 1,
             Err(error) => {

@@ -1,6 +1,13 @@
-//! Where lines come from: a simulator, a recording, an image of a strip, a
-//! folder of tiles. Cameras yield the same events.
+//! Where lines come from: a camera, a program that feeds them, a simulator, a recording,
+//! an image of a strip, a folder of tiles.
 
+pub mod camera;
+pub mod connected;
+#[cfg(unix)]
+pub mod feed;
+#[cfg(feature = "genicam")]
+pub mod genicam;
+pub mod levels;
 pub mod pace;
 pub mod prerendered;
 pub mod recording;
@@ -8,11 +15,15 @@ pub mod simulated;
 pub mod simulator;
 pub mod strip_image;
 pub mod tile_folder;
+#[cfg(target_os = "linux")]
+pub mod v4l2;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 /// Consecutive lines as a source hands them out, borrowed from its buffer.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +66,7 @@ impl EncoderSpan {
 }
 
 /// Lines that are known to be missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Gap {
     /// Sequence number of the first missing line.
     pub first_line: u64,
@@ -63,6 +74,26 @@ pub struct Gap {
     pub lines: u64,
     /// Why they are missing, for people.
     pub reason: String,
+    /// For how many seconds no line came, where that is known.
+    pub seconds: Option<f64>,
+}
+
+/// What became of a camera and its frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CameraCounts {
+    /// Whether it is connected and runs.
+    pub is_there: bool,
+    /// Frames that came, damaged ones too.
+    pub frames: u64,
+    /// Frames that were lost on the way.
+    pub dropped_frames: u64,
+    /// Frames that came damaged.
+    pub damaged_frames: u64,
+    /// How often it was gone, or its stream failed.
+    pub losses: u64,
+    /// For how many seconds in all no frame came when it was gone, those times alone after
+    /// which it was back.
+    pub seconds_away: f64,
 }
 
 /// What a source yields.
@@ -75,6 +106,10 @@ pub enum Event<'a> {
     /// Lines that exist but cannot be read: a gap that is a fault of the data
     /// at hand.
     Unreadable(Gap),
+    /// Lines that a camera has taken and that did not come whole.
+    Lost(Gap),
+    /// Nothing for the moment: the source waits for its camera.
+    Nothing,
     /// The piece (coil, rod, wire) has passed; the source has no more lines.
     End,
 }
@@ -99,7 +134,17 @@ pub trait Source: Send {
         &[]
     }
 
-    /// The next event; waits for a camera, but not for a line rate
+    /// What became of the camera, where the source is one.
+    fn camera(&self) -> Option<CameraCounts> {
+        None
+    }
+
+    /// The lines that are missing when the source is left while its camera is gone.
+    fn missing_at_end(&mut self) -> Option<Gap> {
+        None
+    }
+
+    /// The next event; waits for a camera, though not for long, but not for a line rate
     /// (see [`pace::Pacer`]).
     ///
     /// # Errors
@@ -170,6 +215,25 @@ pub enum SourceError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
+        reason: String,
+    },
+    /// The camera cannot be used.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    V4l2(#[from] v4l2::DeviceError),
+    /// The camera cannot be used.
+    #[cfg(feature = "genicam")]
+    #[error(transparent)]
+    Genicam(#[from] genicam::Error),
+    /// A camera of a kind for which this program was not made.
+    #[error("this program cannot use such a camera: {0}")]
+    Unsupported(&'static str),
+    /// Nobody feeds lines.
+    #[error("cannot take lines from {from}: {reason}")]
+    Feed {
+        /// Standard input, or the socket.
+        from: String,
+        /// What is wrong and what to do.
         reason: String,
     },
     /// The simulator refused its settings.

@@ -8,10 +8,17 @@ use millsight_export::engine::{
 use millsight_export::model_file::{ModelFile, ModelFileError};
 use millsight_firmware_config::{self as config, Pace, Source as Config, Station};
 
+use crate::source::camera::FrameShape;
+#[cfg(unix)]
+use crate::source::feed::FeedSource;
+#[cfg(feature = "genicam")]
+use crate::source::genicam;
 use crate::source::recording::{MAGIC, RecordingSource};
 use crate::source::simulated::SimulatedSource;
 use crate::source::strip_image::{ImageKind, StripImageSource};
 use crate::source::tile_folder::TileFolderSource;
+#[cfg(target_os = "linux")]
+use crate::source::v4l2;
 use crate::source::{self, Source, SourceError};
 
 /// The model that is shipped inside the program.
@@ -33,6 +40,77 @@ pub fn open_source(station: &Station) -> Result<Box<dyn Source>, SourceError> {
             check_memory(path, source.pixels_per_line(), station.deadlines.queue_rows)?;
             Ok(source)
         }
+        #[cfg(unix)]
+        Config::Feed { socket } => Ok(Box::new(FeedSource::open(socket.as_deref())?)),
+        _ => open_camera(station),
+    }
+}
+
+/// Opens the camera that a station names, and says what it does otherwise than asked.
+fn open_camera(station: &Station) -> Result<Box<dyn Source>, SourceError> {
+    let camera = &station.camera;
+    let shape = |frame_lines| FrameShape {
+        pixel_format: camera.pixel_format,
+        window: camera.window,
+        pixels_per_line: camera.pixels_per_line,
+        frame_lines,
+    };
+    match &station.source {
+        #[cfg(target_os = "linux")]
+        Config::V4l2 {
+            device,
+            frame_lines,
+            buffers,
+            controls,
+        } => {
+            let settings = v4l2::V4l2Settings {
+                device: device.clone(),
+                shape: shape(*frame_lines),
+                buffers: *buffers,
+                controls: controls.clone(),
+            };
+            let (source, notices) = v4l2::open(settings, camera.line_rate_hz)?;
+            told(notices);
+            Ok(Box::new(source))
+        }
+        #[cfg(feature = "genicam")]
+        Config::Genicam {
+            camera: name,
+            frame_lines,
+            buffers,
+            socket_buffer_mib,
+            resend,
+            features,
+        } => {
+            let settings = genicam::GenicamSettings {
+                camera: name.clone(),
+                shape: shape(*frame_lines),
+                features: features.clone(),
+                stream: genicam::reception::StreamSettings {
+                    buffers: *buffers,
+                    packet_resend: *resend,
+                    socket_buffer: socket_buffer_mib << 20,
+                    ..genicam::reception::StreamSettings::default()
+                },
+            };
+            let (source, notices) = genicam::open(settings, camera.line_rate_hz)?;
+            told(notices);
+            Ok(Box::new(source))
+        }
+        #[cfg(not(feature = "genicam"))]
+        Config::Genicam { .. } => Err(SourceError::Unsupported(
+            "build it with `--features genicam` on a computer that has Aravis 0.8 \
+             (`apt install libaravis-dev`)",
+        )),
+        _ => Err(SourceError::Unsupported("Linux alone has such devices")),
+    }
+}
+
+/// Says what a camera does otherwise than asked.
+#[cfg(any(target_os = "linux", feature = "genicam"))]
+fn told(notices: Vec<String>) {
+    for notice in notices {
+        eprintln!("warning: {notice}");
     }
 }
 
@@ -86,7 +164,10 @@ pub fn open_replay(path: &Path, camera: &config::Camera) -> Result<Box<dyn Sourc
 
 /// Lines per second to which the source is held; `None`: as fast as possible.
 pub fn pace(station: &Station) -> Option<f64> {
-    let (Config::Simulator { pace, .. } | Config::Replay { pace, .. }) = &station.source;
+    let pace = match &station.source {
+        Config::Simulator { pace, .. } | Config::Replay { pace, .. } => pace,
+        Config::V4l2 { .. } | Config::Genicam { .. } | Config::Feed { .. } => &Pace::LineRate,
+    };
     match pace {
         Pace::LineRate => Some(station.lines_per_second_at(station.material.speed_m_per_s.nominal)),
         Pace::Unpaced => None,

@@ -182,7 +182,7 @@ Error:
  6 │
    ╰────
   help: Remove it. `[camera]` has the keys `exposure_us`, `line_rate_hz`, `pixel_format`,
-        `pixels_per_line`, `trigger`.
+        `pixels_per_line`, `trigger`, `window`.
 "#,
     );
 }
@@ -296,7 +296,7 @@ Error:
     ·     ╰── has no `kind`
  14 │ seed = 3
     ╰────
-  help: Add `kind = "simulator"`; possible are "simulator", "replay".
+  help: Add `kind = "simulator"`; possible are "simulator", "replay", "v4l2", "genicam", "feed".
         Meaning: Where lines come from.
 "#,
     );

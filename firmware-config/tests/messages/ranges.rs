@@ -280,7 +280,7 @@ Error:
  7 │
    ╰────
   help: Remove it. `[camera]` has the keys `exposure_us`, `line_rate_hz`, `pixel_format`,
-        `pixels_per_line`, `trigger`.
+        `pixels_per_line`, `trigger`, `window`.
 
 Error:
   × `material.kind = "sheet"` is not one of the possible values
@@ -354,7 +354,7 @@ Error:
  7 │
    ╰────
   help: Remove it. `[camera]` has the keys `exposure_us`, `line_rate_hz`, `pixel_format`,
-        `pixels_per_line`, `trigger`.
+        `pixels_per_line`, `trigger`, `window`.
 "#,
     );
 }

@@ -129,7 +129,7 @@ Error:
    ·           ╰── must be a section
  2 │ name = "line 3"
    ╰────
-  help: Write a section with `kind`, one of "simulator", "replay".
+  help: Write a section with `kind`, one of "simulator", "replay", "v4l2", "genicam", "feed".
         Meaning: Where lines come from.
 "#,
     );
@@ -172,7 +172,7 @@ Error:
     · ────┬───
     ·     ╰── must be text
     ╰────
-  help: Choose one of "simulator", "replay".
+  help: Choose one of "simulator", "replay", "v4l2", "genicam", "feed".
 "#,
     );
 }
@@ -242,7 +242,7 @@ Error:
     · ─────────┬────────
     ·          ╰── no such value
     ╰────
-  help: Did you mean "simulator"? Possible are "simulator", "replay".
+  help: Did you mean "simulator"? Possible are "simulator", "replay", "v4l2", "genicam", "feed".
         Meaning: Where lines come from.
 "#,
     );

@@ -85,7 +85,12 @@ impl Ingest {
     pub fn run(&mut self, source: &mut dyn Source) -> Result<Passed, IngestError> {
         let begun = Instant::now();
         let (mut lines, mut tiles) = (0, 0);
-        while let Event::Lines(block) = source.next_event()? {
+        loop {
+            let block = match source.next_event()? {
+                Event::Lines(block) => block,
+                Event::End => break,
+                Event::Gap(_) | Event::Unreadable(_) | Event::Lost(_) | Event::Nothing => continue,
+            };
             let count = block.pixels.len() / self.width;
             let mut next = 0;
             while next < count {

@@ -2,6 +2,8 @@
 
 mod burst;
 mod engine;
+#[cfg(unix)]
+mod feed;
 mod ingest;
 mod line;
 mod line_rate;
@@ -21,6 +23,8 @@ const CAMERA_RATE: f64 = 67_000.0;
 pub enum Command {
     Burst(burst::Arguments),
     Engine(engine::Arguments),
+    #[cfg(unix)]
+    Feed(feed::Arguments),
     Ingest(ingest::Arguments),
     LineRate(line_rate::Arguments),
     Page(page::Arguments),
@@ -31,6 +35,7 @@ pub enum Command {
 pub const EXAMPLES: &str = "\
 Examples:
   millsight bench engine
+  millsight bench feed
   millsight bench ingest
   millsight bench ingest --python venv/bin/python
   millsight bench line-rate
@@ -47,6 +52,8 @@ pub fn execute(command: &Command, json: bool) -> miette::Result<ExitCode> {
     match command {
         Command::Burst(arguments) => burst::burst(arguments, json),
         Command::Engine(arguments) => engine::engine(arguments, json),
+        #[cfg(unix)]
+        Command::Feed(arguments) => feed::feed(arguments, json),
         Command::Ingest(arguments) => ingest::ingest(arguments, json),
         Command::Page(arguments) => page::page(arguments, json),
         Command::Peer(arguments) => peer::peer(arguments, json),

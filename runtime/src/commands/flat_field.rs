@@ -37,7 +37,7 @@ pub struct Arguments {
     #[arg(long, value_name = "STRIP")]
     dark: PathBuf,
 
-    /// Strip of an evenly lit white target, not over-exposed.
+    /// Strip of an evenly lit white target, its brightest pixel below 80 % of the range.
     #[arg(long, value_name = "STRIP")]
     white: PathBuf,
 
@@ -55,6 +55,9 @@ pub struct Arguments {
     #[arg(long, value_name = "LEVEL")]
     target: Option<f32>,
 }
+
+/// Level above which a white strip comes near over-exposure: 80 % of the range.
+const WELL_EXPOSED: f32 = 204.0;
 
 /// Averages the two strips and writes the flat field.
 pub fn flat_field(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
@@ -78,6 +81,15 @@ pub fn flat_field(arguments: &Arguments, json: bool) -> miette::Result<ExitCode>
             arguments.white.display()
         )
     })?;
+    let brightest = reference.white.iter().copied().fold(0.0, f32::max);
+    if brightest > WELL_EXPOSED {
+        eprintln!(
+            "warning: the brightest pixel of {} has the level {brightest:.0}, above {WELL_EXPOSED} \
+             (80 % of the range): what is over-exposed cannot be corrected; record it with less \
+             light or a shorter exposure",
+            arguments.white.display()
+        );
+    }
     let text = serde_json::to_vec(&reference).into_diagnostic()?;
     durable::replace_file(&arguments.out, &text)
         .into_diagnostic()
@@ -95,6 +107,7 @@ pub fn flat_field(arguments: &Arguments, json: bool) -> miette::Result<ExitCode>
             "out": arguments.out,
             "pixels": pixels,
             "target": target,
+            "brightest": brightest,
             "dsnu": dsnu,
             "prnu": prnu,
         }))?;
@@ -125,8 +138,8 @@ fn mean_line(path: &Path, camera: &Camera) -> miette::Result<Vec<f32>> {
                     lines += 1;
                 }
             }
-            Event::Gap(_) => {}
-            Event::Unreadable(gap) => {
+            Event::Gap(_) | Event::Nothing => {}
+            Event::Unreadable(gap) | Event::Lost(gap) => {
                 return Err(miette!(
                     "{} cannot be averaged: {}",
                     path.display(),

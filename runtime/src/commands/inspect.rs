@@ -255,10 +255,7 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
         model: model_identity.clone(),
         screen: screen.clone(),
         classes: classes.clone(),
-        line_rate: match drive {
-            Drive::Paced { line_rate, .. } => Some(line_rate),
-            Drive::Unpaced => None,
-        },
+        line_rate: drive.line_rate(),
         columns: geometry.columns(),
     };
     let running = Running {
@@ -281,7 +278,7 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
     let mut display = progress::Display::new(source.expected_lines(), width / TILE_SIZE, json);
     let mut truth = match &station.source {
         Config::Simulator { .. } => Some(TruthJudge::new(station, &classes).into_diagnostic()?),
-        Config::Replay { .. } => None,
+        _ => None,
     };
     let mut observe = |row: &SettledRow| {
         running.row(row);
@@ -391,6 +388,10 @@ fn serve(
 
 /// A recording that is held to a line rate is held to its own.
 fn drive(station: &Station, header: Option<&Header>) -> Drive {
+    if station.source.is_camera() {
+        let rate = header.map_or(station.camera.line_rate_hz, |header| header.line_rate_hz);
+        return Drive::camera(rate, &station.deadlines);
+    }
     match station::pace(station) {
         Some(line_rate) => {
             let of_recording = header
@@ -412,6 +413,9 @@ pub fn check_width(station: &Station, source: &dyn Source) -> miette::Result<()>
     let name = match &station.source {
         Config::Replay { path, .. } => path.display().to_string(),
         Config::Simulator { .. } => "the simulator".to_owned(),
+        Config::V4l2 { .. } | Config::Genicam { .. } | Config::Feed { .. } => {
+            "the camera".to_owned()
+        }
     };
     Err(miette!(
         help = format!(
@@ -438,10 +442,7 @@ mod tests {
             piece: "coil 7".into(),
             origin: "test".into(),
         };
-        let rate = |station: &Station, header: Option<&Header>| match drive(station, header) {
-            Drive::Paced { line_rate, .. } => Some(line_rate),
-            Drive::Unpaced => None,
-        };
+        let rate = |station: &Station, header: Option<&Header>| drive(station, header).line_rate();
         assert_eq!(rate(&station, Some(&header)), None);
         station.source = Config::Replay {
             path: "coil.lines".into(),

@@ -36,6 +36,17 @@ fn describe(summary: &Summary, out: &mut dyn Write) -> io::Result<()> {
         "lines     {:>9} in, {} missing in {} gaps",
         lines.r#in, lines.missing, lines.gaps
     )?;
+    if let Some(camera) = &summary.camera {
+        writeln!(
+            out,
+            "camera    {:>9} frames, {} lost, {} damaged; gone {} times, {:.1} s in all",
+            camera.frames,
+            camera.dropped_frames,
+            camera.damaged_frames,
+            camera.losses,
+            camera.seconds_away
+        )?;
+    }
     writeln!(
         out,
         "tiles     {:>9} = {} background + {} cleared + {} judged + {} unjudged   ({} padded)",

@@ -6,6 +6,8 @@ use millsight_export::engine::EngineIdentity;
 use millsight_export::model_file::ModelFile;
 use serde::{Deserialize, Serialize};
 
+use crate::source::CameraCounts;
+
 /// Counts of lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LineCounts {
@@ -165,6 +167,9 @@ impl Recorded {
 pub struct Summary {
     /// Lines.
     pub lines: LineCounts,
+    /// The camera, where lines came from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraCounts>,
     /// Tiles by state.
     pub tiles: TileCounts,
     /// Unjudged tiles by reason.

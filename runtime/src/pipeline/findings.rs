@@ -23,6 +23,8 @@ pub(super) enum Problem {
     NoWholeLines,
     /// Lines that cannot be read.
     Unreadable,
+    /// Lines that did not come from the camera.
+    Camera,
     /// Lines that the source lost.
     Lost,
     /// Lines that do not follow those before them.

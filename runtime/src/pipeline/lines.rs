@@ -73,6 +73,9 @@ impl Lines<'_> {
 /// stopped.
 fn read(source: &mut dyn Source, flow: &mut Flow<'_>) {
     while !flow.stop.load(Ordering::Relaxed) {
+        if let Some(counts) = source.camera() {
+            flow.ledger.set_camera(counts);
+        }
         let goes_on = match source.next_event() {
             Ok(Event::Lines(block)) => flow.block(&block),
             Ok(Event::Gap(gap)) => {
@@ -83,6 +86,11 @@ fn read(source: &mut dyn Source, flow: &mut Flow<'_>) {
                 flow.gap(gap, Missing::Unreadable);
                 true
             }
+            Ok(Event::Lost(gap)) => {
+                flow.gap(gap, Missing::OfCamera);
+                true
+            }
+            Ok(Event::Nothing) => true,
             Ok(Event::End) => {
                 if flow.ledger.line_counts().r#in == 0 {
                     flow.findings
@@ -96,8 +104,14 @@ fn read(source: &mut dyn Source, flow: &mut Flow<'_>) {
             }
         };
         if !goes_on {
-            return;
+            break;
         }
+    }
+    if let Some(gap) = source.missing_at_end() {
+        flow.gap(gap, Missing::OfCamera);
+    }
+    if let Some(counts) = source.camera() {
+        flow.ledger.set_camera(counts);
     }
 }
 
@@ -108,6 +122,8 @@ enum Missing {
     Before,
     /// They are there, but damaged.
     Unreadable,
+    /// The camera has taken them, and they did not come whole.
+    OfCamera,
     /// The source went on behind them without a word.
     Lost,
 }
@@ -164,6 +180,7 @@ impl Flow<'_> {
                 first_line: self.next_line,
                 lines: first_line - self.next_line,
                 reason: "missing in the source's sequence".into(),
+                seconds: None,
             };
             self.gap(hole, Missing::Lost);
         } else if first_line < self.next_line {
@@ -186,6 +203,7 @@ impl Flow<'_> {
             first_line: self.next_line,
             lines: end.saturating_sub(self.next_line),
             reason: gap.reason,
+            seconds: gap.seconds,
         };
         if gap.lines == 0 {
             return;
@@ -197,6 +215,7 @@ impl Flow<'_> {
             first_line,
             lines,
             reason,
+            ..
         } = &gap;
         match missing {
             Missing::Before => self.findings.notice(
@@ -206,6 +225,10 @@ impl Flow<'_> {
             Missing::Unreadable => self.findings.problem(
                 Problem::Unreadable,
                 format!("{lines} lines from line {first_line} on could not be read: {reason}"),
+            ),
+            Missing::OfCamera => self.findings.problem(
+                Problem::Camera,
+                format!("{lines} lines from line {first_line} on were lost: {reason}"),
             ),
             Missing::Lost => self.findings.problem(
                 Problem::Lost,

@@ -62,6 +62,7 @@ impl Source for Scripted {
                     first_line,
                     lines,
                     reason: "lost long ago".into(),
+                    seconds: None,
                 }));
             }
             Some(Clock(milliseconds)) => {
@@ -479,6 +480,7 @@ fn a_stalled_record_thread_costs_no_memory_and_no_count() {
             first_line: number * 512,
             lines: 3,
             reason: "lost".into(),
+            seconds: None,
         };
         output.gap(gap, 0.0);
     }

@@ -12,7 +12,7 @@ use crate::ledger::ModelIdentity;
 
 /// Version of the tables, kept in the database as `user_version`. It changes
 /// with every change of `schema.sql`.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -30,8 +30,8 @@ pub(super) const JUDGE_TILE: &str = "UPDATE tile SET state = 'judged', reason = 
      WHERE id = ?1";
 
 /// Inserts a gap.
-pub(super) const INSERT_GAP: &str =
-    "INSERT INTO gap (piece, first_line, lines, metres, reason) VALUES (?1, ?2, ?3, ?4, ?5)";
+pub(super) const INSERT_GAP: &str = "INSERT INTO gap (piece, first_line, lines, metres, reason, seconds, moment) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// Notes that a tile has no image after all.
 pub(super) const WITHOUT_IMAGE: &str =

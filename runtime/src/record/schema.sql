@@ -65,7 +65,9 @@ CREATE TABLE gap (
     first_line INTEGER NOT NULL,
     lines INTEGER NOT NULL,
     metres REAL NOT NULL,
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    seconds REAL,                  -- for which no line came, where that is known
+    moment TEXT NOT NULL           -- at which it was noted
 );
 -- What all tiles of some rows were like, those that are not recorded too: a minute, or
 -- what is left of a piece or of a model's time.

@@ -76,6 +76,7 @@ fn gap(reason: &str) -> Gap {
         first_line: 0,
         lines: 3,
         reason: reason.into(),
+        seconds: None,
     }
 }
 

@@ -27,7 +27,7 @@ use millsight_firmware_config::{
 use serde::{Deserialize, Serialize};
 
 pub use reader::RecordingSource;
-pub use writer::{RecordingError, RecordingWriter};
+pub use writer::{BlockError, BlockWriter, RecordingError, RecordingWriter};
 
 /// First bytes of a recording.
 pub const MAGIC: &[u8; 8] = b"MSLINES1";

@@ -149,6 +149,7 @@ impl Source for TileFolderSource {
                 first_line,
                 lines: TILE_SIZE as u64,
                 reason,
+                seconds: None,
             }));
         }
         Ok(Event::Lines(LineBlock {

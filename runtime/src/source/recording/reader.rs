@@ -12,10 +12,9 @@ use super::{
 };
 
 /// A recording as a source of lines.
-#[derive(Debug)]
 pub struct RecordingSource {
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<Box<dyn Read + Send>>,
     header: Header,
     byte: u64,
     next_line: u64,
@@ -47,9 +46,17 @@ impl RecordingSource {
             path: path.to_path_buf(),
             error,
         })?;
+        Self::of(Box::new(file), path)
+    }
+
+    /// A recording that is read from somewhere, which errors name `path`.
+    ///
+    /// # Errors
+    /// As [`RecordingSource::open`].
+    pub fn of(reader: Box<dyn Read + Send>, path: &Path) -> Result<Self, SourceError> {
         let mut source = Self {
             path: path.to_path_buf(),
-            file: BufReader::with_capacity(1 << 20, file),
+            file: BufReader::with_capacity(1 << 20, reader),
             header: Header {
                 pixels_per_line: 0,
                 line_rate_hz: 0.0,
@@ -77,6 +84,12 @@ impl RecordingSource {
         }
         source.header = source.read_header()?;
         Ok(source)
+    }
+
+    /// Takes the pixels of the lines that came last, and gives other memory for those that
+    /// come.
+    pub(in crate::source) fn swap_pixels(&mut self, pixels: &mut Vec<u8>) {
+        std::mem::swap(&mut self.pixels, pixels);
     }
 
     fn read_header(&mut self) -> Result<Header, SourceError> {
@@ -265,6 +278,7 @@ impl Source for RecordingSource {
                 first_line: self.next_line,
                 lines: block.first_line - self.next_line,
                 reason: "missing in the recording".into(),
+                seconds: None,
             };
             self.next_line = block.first_line;
             self.pending = Some(block);
@@ -276,6 +290,7 @@ impl Source for RecordingSource {
                 first_line: block.first_line,
                 lines: block.lines,
                 reason,
+                seconds: None,
             }));
         }
         Ok(Event::Lines(LineBlock {

@@ -88,6 +88,7 @@ fn read(path: &Path) -> Outcome {
                     .push((gap.first_line, gap.lines, gap.reason));
             }
             Ok(Event::End) => return outcome,
+            Ok(other) => panic!("a recording tells of no camera: {other:?}"),
             Err(error) => {
                 outcome.error = Some(error);
                 return outcome;

@@ -1,6 +1,6 @@
 //! Writing recordings.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use millsight_export::durable;
@@ -22,7 +22,7 @@ pub enum RecordingError {
         /// The recording.
         path: PathBuf,
         /// The operating system's reason.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The header says what no reader believes.
     #[error("cannot write the recording {path}: {error}")]
@@ -42,43 +42,39 @@ pub enum RecordingError {
     },
 }
 
-/// Writes a recording under a temporary name; [`RecordingWriter::finish`]
-/// gives it its own. Dropped before that, it leaves nothing behind.
+/// Writes a recording to anything that takes bytes: a file, or the socket of a program
+/// that takes lines while they come.
 #[derive(Debug)]
-pub struct RecordingWriter {
-    path: PathBuf,
-    file: BufWriter<NamedTempFile>,
+pub struct BlockWriter<W> {
+    to: W,
     pixels_per_line: usize,
     next_line: u64,
     lines: u64,
     blocks: u64,
 }
 
-impl RecordingWriter {
-    /// Starts a recording.
+/// Why a block was not written.
+#[derive(Debug)]
+pub enum BlockError {
+    /// It is none that a reader would believe.
+    Refused(String),
+    /// It could not be written.
+    Write(io::Error),
+}
+
+impl<W: Write> BlockWriter<W> {
+    /// Begins with a header, which must be valid.
     ///
     /// # Errors
-    /// When the header is not valid or the folder of `path` cannot be written.
-    pub fn create(path: &Path, header: &Header) -> Result<Self, RecordingError> {
-        header.validate().map_err(|error| RecordingError::Header {
-            path: path.to_path_buf(),
-            error,
-        })?;
-        let write = || -> std::io::Result<BufWriter<NamedTempFile>> {
-            let mut file = BufWriter::with_capacity(1 << 20, durable::partial_beside(path)?);
-            let json = serde_json::to_vec(header)?;
-            file.write_all(MAGIC)?;
-            file.write_all(&(json.len() as u32).to_le_bytes())?;
-            file.write_all(&json)?;
-            file.write_all(&crc32fast::hash(&json).to_le_bytes())?;
-            Ok(file)
-        };
+    /// When it cannot be written.
+    pub fn begin(mut to: W, header: &Header) -> io::Result<Self> {
+        let json = serde_json::to_vec(header)?;
+        to.write_all(MAGIC)?;
+        to.write_all(&(json.len() as u32).to_le_bytes())?;
+        to.write_all(&json)?;
+        to.write_all(&crc32fast::hash(&json).to_le_bytes())?;
         Ok(Self {
-            path: path.to_path_buf(),
-            file: write().map_err(|error| RecordingError::Write {
-                path: path.to_path_buf(),
-                error,
-            })?,
+            to,
             pixels_per_line: header.pixels_per_line,
             next_line: 0,
             lines: 0,
@@ -90,12 +86,9 @@ impl RecordingWriter {
     ///
     /// # Errors
     /// When the block holds no whole lines or too many of them, goes back in
-    /// the sequence or beyond what can be counted, or the disk refuses.
-    pub fn write(&mut self, block: &LineBlock<'_>) -> Result<(), RecordingError> {
-        let refuse = |reason: String| RecordingError::Block {
-            first_line: block.first_line,
-            reason,
-        };
+    /// the sequence or beyond what can be counted, or cannot be written.
+    pub fn write(&mut self, block: &LineBlock<'_>) -> Result<(), BlockError> {
+        let refuse = BlockError::Refused;
         let lines = block.pixels.len() / self.pixels_per_line;
         if lines == 0 || block.pixels.len() != lines * self.pixels_per_line {
             return Err(refuse(format!(
@@ -143,38 +136,87 @@ impl RecordingWriter {
         header.extend_from_slice(&crc32fast::hash(block.pixels).to_le_bytes());
         header.extend_from_slice(&moved.to_le_bytes());
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
-        self.put(&header)?;
-        self.put(block.pixels)?;
+        self.to.write_all(&header).map_err(BlockError::Write)?;
+        self.to.write_all(block.pixels).map_err(BlockError::Write)?;
         self.next_line = next_line;
         self.lines += lines as u64;
         self.blocks += 1;
         Ok(())
     }
 
-    /// Writes the end, syncs, and gives the file its name.
+    /// Writes the end; gives what it wrote to.
     ///
     /// # Errors
-    /// When the disk refuses; nothing is left behind then.
-    pub fn finish(mut self) -> Result<(), RecordingError> {
+    /// When it cannot be written.
+    pub fn end(mut self) -> io::Result<W> {
         let mut end = Vec::with_capacity(END_SIZE);
         end.extend_from_slice(END_MAGIC);
         end.extend_from_slice(&self.lines.to_le_bytes());
         end.extend_from_slice(&self.blocks.to_le_bytes());
         end.extend_from_slice(&crc32fast::hash(&end).to_le_bytes());
-        self.put(&end)?;
-        let Self { path, file, .. } = self;
-        file.into_inner()
-            .map_err(|error| error.into_error())
-            .and_then(|file| durable::persist(file, &path))
-            .map_err(|error| RecordingError::Write { path, error })
+        self.to.write_all(&end)?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+}
+
+/// Writes a recording under a temporary name; [`RecordingWriter::finish`]
+/// gives it its own. Dropped before that, it leaves nothing behind.
+#[derive(Debug)]
+pub struct RecordingWriter {
+    path: PathBuf,
+    file: BlockWriter<BufWriter<NamedTempFile>>,
+}
+
+impl RecordingWriter {
+    /// Starts a recording.
+    ///
+    /// # Errors
+    /// When the header is not valid or the folder of `path` cannot be written.
+    pub fn create(path: &Path, header: &Header) -> Result<Self, RecordingError> {
+        header.validate().map_err(|error| RecordingError::Header {
+            path: path.to_path_buf(),
+            error,
+        })?;
+        let file = durable::partial_beside(path)
+            .and_then(|file| BlockWriter::begin(BufWriter::with_capacity(1 << 20, file), header))
+            .map_err(|error| RecordingError::Write {
+                path: path.to_path_buf(),
+                error,
+            })?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+        })
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), RecordingError> {
-        self.file
-            .write_all(bytes)
-            .map_err(|error| RecordingError::Write {
+    /// Appends a block. Lines that are left out between blocks are a gap.
+    ///
+    /// # Errors
+    /// When the block holds no whole lines or too many of them, goes back in
+    /// the sequence or beyond what can be counted, or the disk refuses.
+    pub fn write(&mut self, block: &LineBlock<'_>) -> Result<(), RecordingError> {
+        self.file.write(block).map_err(|error| match error {
+            BlockError::Refused(reason) => RecordingError::Block {
+                first_line: block.first_line,
+                reason,
+            },
+            BlockError::Write(error) => RecordingError::Write {
                 path: self.path.clone(),
                 error,
-            })
+            },
+        })
+    }
+
+    /// Writes the end, syncs, and gives the file its name.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is left behind then.
+    pub fn finish(self) -> Result<(), RecordingError> {
+        let Self { path, file } = self;
+        file.end()
+            .and_then(|file| file.into_inner().map_err(|error| error.into_error()))
+            .and_then(|file| durable::persist(file, &path))
+            .map_err(|error| RecordingError::Write { path, error })
     }
 }
