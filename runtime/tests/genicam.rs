@@ -105,12 +105,12 @@ fn deep_pixels_and_frames_without_buffers() {
     let Some(_camera) = FakeCamera::start(0) else {
         return;
     };
-    let camera = Camera::open(fake_camera::ID).unwrap();
-    let settings = Settings {
+    let camera = Camera::open(ID).unwrap();
+    let deep = Settings {
         pixel_format: "Mono16".to_owned(),
-        ..fake_camera::settings(16, 100.0)
+        ..settings(16, 100.0)
     };
-    let (layout, _) = camera.set_up(&settings).unwrap();
+    let (layout, _) = camera.set_up(&deep).unwrap();
     assert_eq!((layout.bits_per_pixel, layout.payload), (16, 2 * 4096 * 16));
     let few = StreamSettings {
         buffers: 2,
@@ -131,7 +131,7 @@ fn deep_pixels_and_frames_without_buffers() {
         [0, 1, 300].map(expected)
     );
     // Both buffers are held: what comes now is lost.
-    std::thread::sleep(Duration::from_millis(200));
+    thread::sleep(Duration::from_millis(200));
     assert!(stream.wait(Duration::ZERO).unwrap().is_none());
     assert!(stream.statistics().underruns > 0);
     let last = held[1].number;

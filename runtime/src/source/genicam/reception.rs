@@ -166,6 +166,8 @@ pub(super) fn damage(status: BufferStatus) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
