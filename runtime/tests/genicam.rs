@@ -395,7 +395,9 @@ fn a_run_outlives_its_camera() {
     assert_eq!(count("/camera/losses"), 1, "{summary}");
     assert_eq!(summary["camera"]["is_there"], true, "{summary}");
     let whole = count("/camera/frames") - count("/camera/damaged_frames");
-    assert_eq!(count("/lines/in"), whole * 256, "{summary}");
+    // Of the last frame the run may take a part before it is stopped.
+    let left = (whole * 256).checked_sub(count("/lines/in"));
+    assert!(left.is_some_and(|left| left <= 256), "{summary}");
     let away = summary["camera"]["seconds_away"].as_f64().unwrap();
     assert!((8.0..30.0).contains(&away), "{summary}");
     // What was missing in the meantime is estimated, and frames that were lost are added.
