@@ -109,17 +109,19 @@ pub enum Drive {
 impl Drive {
     /// At a line rate, with the deadline of a station.
     pub fn paced(line_rate: f64, deadlines: &Deadlines) -> Self {
+        let deadline = verdict_deadline(deadlines);
         Drive::Paced {
             line_rate,
-            deadline: Duration::from_secs_f64(deadlines.verdict_ms / 1000.0),
+            deadline,
         }
     }
 
     /// By a camera that has a line rate, with the deadline of a station.
     pub fn camera(line_rate: f64, deadlines: &Deadlines) -> Self {
+        let deadline = verdict_deadline(deadlines);
         Drive::Camera {
             line_rate,
-            deadline: Duration::from_secs_f64(deadlines.verdict_ms / 1000.0),
+            deadline,
         }
     }
 
@@ -137,6 +139,10 @@ impl Drive {
             Drive::Paced { deadline, .. } | Drive::Camera { deadline, .. } => Some(deadline),
         }
     }
+}
+
+fn verdict_deadline(deadlines: &Deadlines) -> Duration {
+    Duration::from_secs_f64(deadlines.verdict_ms / 1000.0)
 }
 
 /// What is to be said of a run, beside its counts.

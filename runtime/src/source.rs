@@ -23,7 +23,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// Consecutive lines as a source hands them out, borrowed from its buffer.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +78,24 @@ pub struct Gap {
     pub seconds: Option<f64>,
 }
 
+impl Gap {
+    /// The lines of `seconds` in which no `what` came, by the line rate: nobody has counted
+    /// them.
+    fn estimated(first_line: u64, seconds: f64, line_rate: f64, what: &str, reason: &str) -> Self {
+        Self {
+            first_line,
+            lines: (seconds * line_rate).round() as u64,
+            reason: format!(
+                "{reason}; no {what} for {seconds:.1} s, in which so many lines come at the line \
+                 rate"
+            ),
+            seconds: Some(seconds),
+        }
+    }
+}
+
 /// What became of a camera and its frames.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct CameraCounts {
     /// Whether it is connected and runs.
     pub is_there: bool,

@@ -226,12 +226,11 @@ impl Flow<'_> {
                 Problem::Unreadable,
                 format!("{lines} lines from line {first_line} on could not be read: {reason}"),
             ),
-            Missing::OfCamera => self.findings.problem(
-                Problem::Camera,
-                format!("{lines} lines from line {first_line} on were lost: {reason}"),
-            ),
-            Missing::Lost => self.findings.problem(
-                Problem::Lost,
+            Missing::OfCamera | Missing::Lost => self.findings.problem(
+                match missing {
+                    Missing::OfCamera => Problem::Camera,
+                    _ => Problem::Lost,
+                },
                 format!("{lines} lines from line {first_line} on were lost: {reason}"),
             ),
         }

@@ -91,7 +91,7 @@ pub trait Connection: Sized + Send {
     fn part(self) {}
 }
 
-/// A way to connect a camera, again and again.
+/// A way to connect a camera that was gone.
 type Connect<C> = Box<dyn FnMut() -> Result<C, <C as Connection>::Error> + Send>;
 
 /// A camera as a source of lines.
@@ -139,18 +139,10 @@ enum Held<F> {
 }
 
 impl<C: Connection> CameraSource<C> {
-    /// Lines of a camera that `connect` connects, now and whenever it was gone. Its lines
-    /// come at `line_rate` a second.
-    ///
-    /// # Errors
-    /// When it cannot be connected now.
-    pub fn open(
-        mut connect: Connect<C>,
-        shape: FrameShape,
-        line_rate: f64,
-    ) -> Result<Self, C::Error> {
-        let camera = connect()?;
-        Ok(Self {
+    /// Lines of a camera, which `connect` connects whenever it was gone. Its lines come at
+    /// `line_rate` a second.
+    pub fn new(camera: C, connect: Connect<C>, shape: FrameShape, line_rate: f64) -> Self {
+        Self {
             connect,
             camera: State::There {
                 camera,
@@ -165,7 +157,7 @@ impl<C: Connection> CameraSource<C> {
             last_frame: Instant::now(),
             shape,
             line_rate,
-        })
+        }
     }
 
     /// The camera is gone, or its stream has failed.
@@ -224,19 +216,11 @@ impl<C: Connection> CameraSource<C> {
             return None;
         };
         let seconds = self.last_frame.elapsed().as_secs_f64();
-        let lines = (seconds * self.line_rate).round() as u64;
-        let gap = Gap {
-            first_line: self.sequence.next_line(),
-            lines,
-            reason: format!(
-                "{}; no frame for {seconds:.1} s, in which so many lines come at the line rate",
-                away.reason
-            ),
-            seconds: Some(seconds),
-        };
+        let first_line = self.sequence.next_line();
+        let gap = Gap::estimated(first_line, seconds, self.line_rate, "frame", &away.reason);
         self.counts.seconds_away += seconds;
-        self.sequence.leave_out(lines);
-        (lines > 0).then_some(gap)
+        self.sequence.leave_out(gap.lines);
+        (gap.lines > 0).then_some(gap)
     }
 
     /// Lets a camera run that does not yet. Between opening it and the first line of a run

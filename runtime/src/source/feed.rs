@@ -124,18 +124,11 @@ impl FeedSource {
     /// The lines since the last of a program that is gone.
     fn absence(&mut self, seconds: f64) -> Option<Gap> {
         let reason = self.gone.take()?;
-        let lines = (seconds * self.header.line_rate_hz).round() as u64;
-        let gap = Gap {
-            first_line: self.next_line,
-            lines,
-            reason: format!(
-                "{reason}; no line for {seconds:.1} s, in which so many come at the line rate"
-            ),
-            seconds: Some(seconds),
-        };
+        let line_rate = self.header.line_rate_hz;
+        let gap = Gap::estimated(self.next_line, seconds, line_rate, "line", &reason);
         self.counts.seconds_away += seconds;
-        self.next_line = self.next_line.saturating_add(lines);
-        (lines > 0).then_some(gap)
+        self.next_line = self.next_line.saturating_add(gap.lines);
+        (gap.lines > 0).then_some(gap)
     }
 
     /// A gap that the program tells, in the numbers of this source.

@@ -47,7 +47,8 @@ pub struct GenicamSettings {
 }
 
 /// Opens a camera and sets it up; tells what it does otherwise than asked, and what stands
-/// in the way of receiving all of it. It runs from the first event on. Its lines come at `line_rate` a second.
+/// in the way of receiving all of it. It runs from the first event on. Its lines come at
+/// `line_rate` a second.
 ///
 /// # Errors
 /// When it is not there, in use, or has no such format or feature.
@@ -59,16 +60,12 @@ pub fn open(
     let known = camera.identity().clone();
     let (first, notices) = ready(camera, &settings)?;
     let shape = settings.shape.clone();
-    let mut first = Some(first);
-    let connect = move || match first.take() {
-        Some(stream) => Ok(stream),
-        None => {
-            let camera = Camera::open(&settings.camera)?;
-            is_the_same(&camera, &known)?;
-            ready(camera, &settings).map(|(stream, _)| stream)
-        }
+    let connect = move || {
+        let camera = Camera::open(&settings.camera)?;
+        is_the_same(&camera, &known)?;
+        ready(camera, &settings).map(|(stream, _)| stream)
     };
-    let source = CameraSource::open(Box::new(connect), shape, line_rate)?;
+    let source = CameraSource::new(first, Box::new(connect), shape, line_rate);
     Ok((source, notices))
 }
 

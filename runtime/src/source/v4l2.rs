@@ -48,16 +48,12 @@ pub fn open(
     let known = device.identity().clone();
     let (first, notices) = ready(device, &settings)?;
     let shape = settings.shape.clone();
-    let mut first = Some(first);
-    let connect = move || match first.take() {
-        Some(stream) => Ok(stream),
-        None => {
-            let device = Device::open(&settings.device)?;
-            is_the_same(&device, &known)?;
-            ready(device, &settings).map(|(stream, _)| stream)
-        }
+    let connect = move || {
+        let device = Device::open(&settings.device)?;
+        is_the_same(&device, &known)?;
+        ready(device, &settings).map(|(stream, _)| stream)
     };
-    let source = CameraSource::open(Box::new(connect), shape, line_rate)?;
+    let source = CameraSource::new(first, Box::new(connect), shape, line_rate);
     Ok((source, notices))
 }
 

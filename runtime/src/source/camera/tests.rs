@@ -115,7 +115,8 @@ fn source(steps: &[Step]) -> (CameraSource<Scripted>, Arc<Mutex<Script>>) {
         pixels_per_line: WIDTH,
         frame_lines: HEIGHT,
     };
-    let source = CameraSource::open(Box::new(connect), shape, 1000.0).unwrap();
+    let camera = connect().unwrap();
+    let source = CameraSource::new(camera, Box::new(connect), shape, 1000.0);
     (source, script)
 }
 
