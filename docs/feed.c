@@ -25,7 +25,8 @@ static void begin(int to, const char *json) {
     put(to, "MSLINES1", 8), put(to, &length, 4), put(to, json, length), put(to, &sum, 4);
 }
 
-/* `first` counts all lines, those too that the camera has lost; `encoder` INT64_MIN: none. */
+/* `first` counts all lines, those too that the camera has lost; `encoder` INT64_MIN: none, else
+   it makes `lines_per_metre` counts a metre, and `moved` is what it counts within the block. */
 static void block(int to, uint64_t first, uint64_t nanoseconds, int64_t encoder, int32_t moved,
                   const uint8_t *pixels, uint32_t lines, uint32_t width) {
     char head[44];

@@ -64,6 +64,8 @@ pub use ready::READY_STATIONS;
 pub use relations::{MAXIMUM_QUEUE_BYTES, is_piece_id};
 pub use retention::{Deadlines, KeepImages, RECORDING_ROWS, Recording};
 pub use schema::station_schema;
-pub use source::{FeatureValue, FlatField, MINIMUM_SIMULATED_LINE_RATE_HZ, Pace, Source};
+pub use source::{
+    EncoderChunk, FeatureValue, FlatField, MINIMUM_SIMULATED_LINE_RATE_HZ, Pace, Source,
+};
 pub use station::Station;
 pub use web::Web;

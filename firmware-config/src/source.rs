@@ -86,6 +86,14 @@ pub enum Source {
         /// Features of the camera by their names, as its manual has them.
         #[serde(default)]
         features: BTreeMap<String, FeatureValue>,
+        /// An encoder that the camera reads itself, and whose count it sends with each
+        /// frame.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoder: Option<EncoderChunk>,
+        /// Chunk with the state of the camera's input lines, such as `LineStatusAll`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schemars(length(min = 1))]
+        line_status_chunk: Option<String>,
     },
     /// A program that writes lines as a recording, for cameras with a library of their
     /// own.
@@ -96,6 +104,20 @@ pub enum Source {
         #[schemars(length(min = 1))]
         socket: Option<PathBuf>,
     },
+}
+
+/// An encoder that a GenICam camera reads itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderChunk {
+    /// Chunk with its count at the first line of a frame, as the camera's `ChunkSelector`
+    /// names it.
+    #[serde(default = "default_encoder_chunk")]
+    #[schemars(length(min = 1))]
+    pub chunk: String,
+    /// Counts per metre of material, 1 to 1000000000.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub counts_per_metre: f64,
 }
 
 impl Source {
@@ -164,6 +186,10 @@ fn default_socket_buffer_mib() -> u32 {
 
 fn default_resend() -> bool {
     true
+}
+
+fn default_encoder_chunk() -> String {
+    "EncoderValue".to_owned()
 }
 
 fn default_seed() -> u64 {

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, Severity};
 use millsight_firmware_config::{
-    Camera, Cores, Deadlines, Engine, EngineChoice, FeatureValue, FlatField, HIGHEST_CORE,
-    KeepImages, LevelWindow, Material, MaterialDetection, MaterialKind, Model, Optics, Pace,
-    PixelFormat, Provider, READY_STATIONS, Recording, ScanDirection, Screen, Source, Speed,
-    Station, Trigger,
+    Camera, Cores, Deadlines, EncoderChunk, Engine, EngineChoice, FeatureValue, FlatField,
+    HIGHEST_CORE, KeepImages, LevelWindow, Material, MaterialDetection, MaterialKind, Model,
+    Optics, Pace, PixelFormat, Provider, READY_STATIONS, Recording, ScanDirection, Screen, Source,
+    Speed, Station, Trigger,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -108,16 +108,31 @@ fn source() -> impl Strategy<Value = Source> {
                 buffers,
                 controls,
             }),
-        (text(), 2..=256u32, 4..=256u32, any::<bool>(), features()).prop_map(
-            |(camera, buffers, socket_buffer_mib, resend, features)| Source::Genicam {
-                camera,
-                frame_lines: 256,
-                buffers,
-                socket_buffer_mib,
-                resend,
-                features,
-            }
-        ),
+        (
+            text(),
+            (2..=256u32, 4..=256u32),
+            any::<bool>(),
+            features(),
+            option::of((text(), 1.0..1e9)),
+            option::of(text())
+        )
+            .prop_map(
+                |(camera, (buffers, socket_buffer_mib), resend, features, encoder, status)| {
+                    Source::Genicam {
+                        camera,
+                        frame_lines: 256,
+                        buffers,
+                        socket_buffer_mib,
+                        resend,
+                        features,
+                        encoder: encoder.map(|(chunk, counts_per_metre)| EncoderChunk {
+                            chunk,
+                            counts_per_metre,
+                        }),
+                        line_status_chunk: status,
+                    }
+                }
+            ),
         option::of(path()).prop_map(|socket| Source::Feed { socket }),
     ]
 }

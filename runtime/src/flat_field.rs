@@ -2,8 +2,9 @@
 //! non-uniformity, DSNU) and gain (photo response non-uniformity, PRNU),
 //! after EMVA 1288: `out = (in − dark) · target / (white − dark)`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use millsight_firmware_config::{ScanDirection, Station};
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,59 @@ pub struct Reference {
     pub white: Vec<f32>,
     /// Level to which white is brought, 1 to 255.
     pub target: f32,
+    /// How it was recorded; nothing where it was made of strips.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Taken>,
+}
+
+/// How a flat field was recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Taken {
+    /// Exposure of a line, in microseconds.
+    pub exposure_us: f64,
+    /// Which end of the line looked at the operator side.
+    pub scan_direction: ScanDirection,
+    /// Lines of which each mean was taken.
+    pub lines: u64,
+}
+
+/// The mean level of each pixel over many lines.
+#[derive(Debug, Clone)]
+pub struct MeanLine {
+    sums: Vec<u64>,
+    lines: u64,
+}
+
+impl MeanLine {
+    /// Of no lines yet, of `pixels_per_line` pixels.
+    pub fn new(pixels_per_line: usize) -> Self {
+        Self {
+            sums: vec![0; pixels_per_line],
+            lines: 0,
+        }
+    }
+
+    /// Adds whole lines, 8-bit grey.
+    pub fn add(&mut self, pixels: &[u8]) {
+        for line in pixels.chunks_exact(self.sums.len().max(1)) {
+            for (sum, &level) in self.sums.iter_mut().zip(line) {
+                *sum += u64::from(level);
+            }
+            self.lines += 1;
+        }
+    }
+
+    /// Lines that were added.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// The mean of each pixel; nothing of no lines.
+    pub fn mean(&self) -> Option<Vec<f32>> {
+        let mean = |&sum: &u64| (sum as f64 / self.lines as f64) as f32;
+        (self.lines > 0).then(|| self.sums.iter().map(mean).collect())
+    }
 }
 
 /// Why a flat-field file cannot be used.
@@ -63,36 +117,55 @@ pub struct FlatField {
 }
 
 impl FlatField {
-    /// Reads a flat-field file for lines of `pixels_per_line` pixels.
+    /// Reads the flat-field file of a station for lines of `pixels_per_line` pixels; tells
+    /// what is doubtful about it. `None`: the station has none.
     ///
     /// # Errors
-    /// When the file is missing, malformed, of another width, or asks for a
-    /// gain outside 0 to 63.
-    pub fn load(path: &Path, pixels_per_line: usize) -> Result<Self, FlatFieldError> {
+    /// When the file is missing, malformed, of another width or scan direction, or asks for
+    /// a gain outside 0 to 63.
+    pub fn of_station(
+        station: &Station,
+        pixels_per_line: usize,
+    ) -> Result<Option<(Self, Option<String>)>, FlatFieldError> {
+        let Some(path) = station
+            .flat_field
+            .as_ref()
+            .map(|flat_field| &flat_field.file)
+        else {
+            return Ok(None);
+        };
         let text = std::fs::read(path).map_err(|error| FlatFieldError::Read {
-            path: path.to_path_buf(),
+            path: path.clone(),
             error,
         })?;
         let reference: Reference =
             serde_json::from_slice(&text).map_err(|error| FlatFieldError::Parse {
-                path: path.to_path_buf(),
+                path: path.clone(),
                 error,
             })?;
-        Self::new(&reference, pixels_per_line).map_err(|reason| FlatFieldError::Values {
-            path: path.to_path_buf(),
+        let values = |reason| FlatFieldError::Values {
+            path: path.clone(),
             reason,
-        })
+        };
+        let correction = Self::new(&reference, pixels_per_line).map_err(values)?;
+        let doubt = match &reference.taken {
+            Some(taken) => doubt(taken, station).map_err(values)?,
+            None => None,
+        };
+        let doubt = doubt.map(|doubt| format!("the flat field {}: {doubt}", path.display()));
+        Ok(Some((correction, doubt)))
     }
 
     /// The correction by a reference, for lines of `pixels_per_line` pixels.
     ///
     /// # Errors
-    /// What is wrong with the reference, in the cases of [`FlatField::load`].
+    /// What is wrong with the reference, in the cases of [`FlatField::of_station`].
     pub fn new(reference: &Reference, pixels_per_line: usize) -> Result<Self, String> {
         let Reference {
             dark,
             white,
             target,
+            ..
         } = reference;
         if dark.len() != pixels_per_line || white.len() != pixels_per_line {
             return Err(format!(
@@ -135,6 +208,35 @@ impl FlatField {
     }
 }
 
+/// What is doubtful about a flat field that was recorded otherwise than its station runs.
+///
+/// # Errors
+/// When the light fell on other pixels.
+fn doubt(taken: &Taken, station: &Station) -> Result<Option<String>, String> {
+    let name = |direction| match direction {
+        ScanDirection::Forward => "forward",
+        ScanDirection::Reverse => "reverse",
+    };
+    let direction = station.optics.scan_direction;
+    if taken.scan_direction != direction {
+        return Err(format!(
+            "it was recorded with the scan direction \"{}\", and `optics.scan_direction` is \"{}\"; \
+             record one for it with `millsight flat-field record`",
+            name(taken.scan_direction),
+            name(direction)
+        ));
+    }
+    let exposure = station.camera.exposure_us;
+    let is_another = (taken.exposure_us - exposure).abs() > 0.01 * exposure;
+    Ok(is_another.then(|| {
+        format!(
+            "it was recorded at an exposure of {} µs, and `camera.exposure_us` is {exposure}; \
+             record it anew with `millsight flat-field record`",
+            taken.exposure_us
+        )
+    }))
+}
+
 /// Corrects a line: `(level − dark) · gain`, rounded. Sixteen bits suffice for
 /// either half of the product, and processors multiply many of these at once.
 #[multiversion(targets = "simd")]
@@ -160,6 +262,7 @@ mod tests {
             dark: vec![2.0, 4.0, 0.0, 10.0],
             white: vec![202.0, 104.0, 255.0, 110.0],
             target: 200.0,
+            taken: None,
         };
         let flat = FlatField::new(&reference, 4).unwrap();
         let mut out = [0; 8];
@@ -198,6 +301,7 @@ mod tests {
             dark: vec![2.0, 50.0],
             white: vec![202.0, 50.0],
             target: 200.0,
+            taken: None,
         };
         let reason = FlatField::new(&reference, 2).unwrap_err();
         assert!(reason.contains("pixel 1"), "{reason}");

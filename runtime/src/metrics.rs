@@ -100,6 +100,10 @@ impl Collector for OfLedger {
             }
             let is_there = ConstGauge::new(u64::from(camera.is_there));
             out.one("camera_connected", "Whether the camera is there", &is_there)?;
+            if let Some(status) = camera.line_status {
+                let help = "State of the camera's input lines, a bit for each";
+                out.one("camera_line_status", help, &ConstGauge::new(status))?;
+            }
         }
         let flagged = ("flagged_tiles", "Tiles flagged as a defect");
         out.each(

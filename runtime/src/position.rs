@@ -1,6 +1,6 @@
 //! Where lines and tiles lie on the material.
 
-use millsight_firmware_config::{ScanDirection, Station, TILE_SIZE, Trigger};
+use millsight_firmware_config::{ScanDirection, Source, Station, TILE_SIZE, Trigger};
 
 use crate::source::recording::Header;
 
@@ -31,14 +31,18 @@ pub struct Position {
 
 impl Geometry {
     /// The geometry of a station at its nominal speed. An encoder that
-    /// triggers the camera counts one for each line.
+    /// triggers the camera counts one for each line, and of one that the camera
+    /// reads itself counts become lines before they get here.
     pub fn of(station: &Station) -> Self {
+        let lines_per_metre = station.lines_per_metre(station.material.speed_m_per_s.nominal);
+        let has_encoder = match (&station.camera.trigger, &station.source) {
+            (Trigger::Encoder { .. }, _) => true,
+            (Trigger::FreeRunning, Source::Genicam { encoder, .. }) => encoder.is_some(),
+            (Trigger::FreeRunning, _) => false,
+        };
         Self {
-            lines_per_metre: station.lines_per_metre(station.material.speed_m_per_s.nominal),
-            counts_per_metre: match station.camera.trigger {
-                Trigger::FreeRunning => None,
-                Trigger::Encoder { lines_per_metre } => Some(lines_per_metre),
-            },
+            lines_per_metre,
+            counts_per_metre: has_encoder.then_some(lines_per_metre),
             mm_per_pixel: station.optics.mm_per_pixel,
             pixels_per_line: station.camera.pixels_per_line,
             reversed: station.optics.scan_direction == ScanDirection::Reverse,
@@ -49,7 +53,7 @@ impl Geometry {
     pub fn of_recording(self, header: &Header) -> Self {
         Self {
             lines_per_metre: header.lines_per_metre,
-            counts_per_metre: self.counts_per_metre.map(|_| header.lines_per_metre),
+            counts_per_metre: Some(header.lines_per_metre),
             mm_per_pixel: header.mm_per_pixel,
             ..self
         }

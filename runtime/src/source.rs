@@ -110,6 +110,9 @@ pub struct CameraCounts {
     /// For how many seconds in all no frame came when it was gone, those times alone after
     /// which it was back.
     pub seconds_away: f64,
+    /// State of its input lines at the last frame, a bit for each, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line_status: Option<i64>,
 }
 
 /// What a source yields.

@@ -81,11 +81,21 @@ fn open_camera(station: &Station) -> Result<Box<dyn Source>, SourceError> {
             socket_buffer_mib,
             resend,
             features,
+            encoder,
+            line_status_chunk,
         } => {
             let settings = genicam::GenicamSettings {
                 camera: name.clone(),
                 shape: shape(*frame_lines),
                 features: features.clone(),
+                chunks: genicam::chunks::ChunkNames {
+                    encoder: encoder.as_ref().map(|encoder| encoder.chunk.clone()),
+                    line_status: line_status_chunk.clone(),
+                },
+                lines_per_count: encoder.as_ref().map(|encoder| {
+                    let speed = station.material.speed_m_per_s.nominal;
+                    station.lines_per_metre(speed) / encoder.counts_per_metre
+                }),
                 stream: genicam::reception::StreamSettings {
                     buffers: *buffers,
                     packet_resend: *resend,

@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used)]
 #![cfg(unix)]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use millsight_firmware_config::{Source, Station};
+use millsight_firmware_config::{FlatField, ScanDirection, Source, Station};
 use millsight_runtime::source::LineBlock;
 use millsight_runtime::source::recording::{BlockWriter, Header};
 use serde_json::Value;
@@ -71,10 +73,16 @@ fn run(folder: &Path) -> Child {
 fn summary(run: Child) -> (Value, bool, String) {
     let output = run.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
+    let errors = words(&String::from_utf8(output.stderr).unwrap());
     let last = text.lines().last().unwrap_or_default();
     let summary = serde_json::from_str(last).unwrap_or(Value::Null);
     (summary, output.status.success(), errors)
+}
+
+/// What a message says: its long lines are wrapped.
+fn words(message: &str) -> String {
+    let message = message.replace('│', " ");
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn connect(socket: &Path) -> UnixStream {
@@ -193,4 +201,124 @@ fn the_program_in_c_feeds_lines() {
     assert!(went_well, "{summary}{errors}");
     assert_eq!(count(&summary, "/lines/in"), 2560, "{summary}");
     assert_eq!(summary.pointer("/camera/losses"), Some(&Value::from(0)));
+}
+
+/// Records a flat field of a camera that every second pixel of is half as sensitive, and
+/// that sees one light after the other, each from the moment on at which it is asked for.
+fn record_flat_field(folder: &Path, socket: &Path, lights: &[u8]) -> (Value, bool, String) {
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("millsight"))
+        .current_dir(folder)
+        .args(["--json", "flat-field", "record", "--lines", "300"])
+        .args(["--station", "station.toml", "--out", "flat.json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let light = Arc::new(AtomicU8::new(99));
+    let (seen, socket) = (Arc::clone(&light), socket.to_owned());
+    let camera = thread::spawn(move || {
+        let mut writer = BlockWriter::begin(connect(&socket), &header()).unwrap();
+        for number in 0.. {
+            let light = seen.load(Ordering::Relaxed);
+            let levels = [3 + light, 5 + light / 2].into_iter().cycle();
+            let block = LineBlock {
+                first_line: 128 * number,
+                pixels: &levels.take(128 * WIDTH).collect::<Vec<_>>(),
+                timestamp: Duration::ZERO,
+                encoder: None,
+            };
+            // Until nobody listens any more.
+            if writer.write(&block).is_err() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    });
+    let mut input = child.stdin.take();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    let mut lights = lights.iter();
+    while errors.read_line(&mut told).unwrap() > 0 {
+        if !told.ends_with("press Enter.\n") {
+            continue;
+        }
+        match lights.next() {
+            Some(next) => {
+                light.store(*next, Ordering::Relaxed);
+                // What is on its way was seen by the light before.
+                thread::sleep(Duration::from_millis(500));
+                let _ = input.as_mut().unwrap().write_all(b"\n");
+            }
+            None => input = None,
+        }
+    }
+    let (made, went_well, _) = summary(child);
+    camera.join().unwrap();
+    (made, went_well, words(&told))
+}
+
+#[test]
+fn a_flat_field_is_recorded_and_belongs_to_its_scan_direction() {
+    let (folder, socket) = station(true);
+    let flat_field = folder.path().join("flat.json");
+    let (_, went_well, errors) = record_flat_field(folder.path(), &socket, &[100]);
+    assert!(!went_well && errors.contains("not dark"), "{errors}");
+    let (_, went_well, errors) = record_flat_field(folder.path(), &socket, &[0, 230]);
+    assert!(!went_well && errors.contains("80 %"), "{errors}");
+    // Nobody presses Enter a second time.
+    let (_, went_well, errors) = record_flat_field(folder.path(), &socket, &[0]);
+    assert!(!went_well && errors.contains("has ended"), "{errors}");
+    assert!(!flat_field.exists());
+    let (made, went_well, errors) = record_flat_field(folder.path(), &socket, &[0, 180]);
+    assert!(went_well, "{errors}");
+    assert_eq!(made["brightest"], 183.0, "{made}");
+    let file: Value = serde_json::from_slice(&std::fs::read(&flat_field).unwrap()).unwrap();
+    assert_eq!(
+        (&file["dark"][0], &file["dark"][1]),
+        (&3.0.into(), &5.0.into())
+    );
+    assert_eq!(
+        (&file["white"][0], &file["white"][1]),
+        (&183.0.into(), &95.0.into())
+    );
+    assert_eq!(
+        file["taken"]["scan_direction"], "forward",
+        "{}",
+        file["taken"]
+    );
+
+    let path = folder.path().join("station.toml");
+    let mut used = Station::load(&path).unwrap();
+    used.flat_field = Some(FlatField {
+        file: flat_field.clone(),
+    });
+    let lines_of = |station: &Station| {
+        std::fs::write(&path, station.to_toml().unwrap()).unwrap();
+        let run = run(folder.path());
+        let mut writer = BlockWriter::begin(connect(&socket), &header()).unwrap();
+        blocks(&mut writer, (0..4).map(|number| number * 128));
+        writer.end().unwrap();
+        summary(run)
+    };
+    used.camera.exposure_us /= 2.0;
+    let (whole, went_well, errors) = lines_of(&used);
+    assert!(went_well, "{whole}{errors}");
+    let notices = whole["notices"].to_string();
+    assert!(notices.contains("exposure of 10 µs"), "{notices}");
+
+    used.optics.scan_direction = ScanDirection::Reverse;
+    std::fs::write(&path, used.to_toml().unwrap()).unwrap();
+    let refused = run(folder.path());
+    let _camera = BlockWriter::begin(connect(&socket), &header()).unwrap();
+    let (_, went_well, errors) = summary(refused);
+    assert!(!went_well, "{errors}");
+    for part in [
+        "flat.json",
+        "\"forward\"",
+        "\"reverse\"",
+        "flat-field record",
+    ] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
 }

@@ -8,15 +8,23 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use fake_camera::{ADDRESS, FIRST_ID, FakeCamera, ID, assert_pixels, id_of, next, settings, start};
-use millsight_firmware_config::{FeatureValue, Source, Station};
+use chunk_camera::{COUNTS_PER_LINE, ChunkCamera, FIRST_COUNT, HEIGHT, LINE_STATUS};
+use fake_camera::{
+    ADDRESS, FIRST_ID, FakeCamera, ID, alone, assert_pixels, id_of, next, settings, start,
+};
+use millsight_firmware_config::{FeatureValue, PixelFormat, Source, Station};
+use millsight_runtime::source::camera::FrameShape;
 use millsight_runtime::source::genicam::camera::{Camera, Settings};
+use millsight_runtime::source::genicam::chunks::ChunkNames;
 use millsight_runtime::source::genicam::offered::Range;
 use millsight_runtime::source::genicam::reception::StreamSettings;
 use millsight_runtime::source::genicam::stream::Stream;
-use millsight_runtime::source::genicam::{Error, devices};
+use millsight_runtime::source::genicam::{Error, GenicamSettings, devices, open};
+use millsight_runtime::source::{Event, Source as _};
 use serde_json::Value;
 
+#[path = "support/chunk_camera.rs"]
+mod chunk_camera;
 #[path = "support/fake_camera.rs"]
 mod fake_camera;
 
@@ -357,6 +365,8 @@ fn a_run_outlives_its_camera() {
         socket_buffer_mib: 8,
         resend: false,
         features: [("AcquisitionFrameRate".to_owned(), FeatureValue::Float(20.0))].into(),
+        encoder: None,
+        line_status_chunk: None,
     };
     std::fs::write(
         folder.path().join("station.toml"),
@@ -411,4 +421,62 @@ fn a_run_outlives_its_camera() {
         .map(|state| count(&format!("/tiles/{state}")))
         .sum();
     assert_eq!(settled, count("/tiles/total"), "{summary}");
+}
+
+fn chunks(line_status: &str) -> GenicamSettings {
+    GenicamSettings {
+        camera: ADDRESS.to_owned(),
+        shape: FrameShape {
+            pixel_format: PixelFormat::Mono8,
+            window: None,
+            pixels_per_line: 1024,
+            frame_lines: HEIGHT as u32,
+        },
+        features: [].into(),
+        chunks: ChunkNames {
+            encoder: Some("EncoderValue".to_owned()),
+            line_status: Some(line_status.to_owned()),
+        },
+        lines_per_count: Some(1.0 / COUNTS_PER_LINE as f64),
+        stream: fake_camera::stream_settings(),
+    }
+}
+
+#[test]
+fn encoder_and_input_lines_come_with_the_frames() {
+    let _alone = alone();
+    let _camera = ChunkCamera::start();
+    let error = open(chunks("CounterValue"), 6400.0).err().unwrap();
+    let told = error.to_string();
+    assert!(
+        told.contains("ChunkSelector") && told.contains("EncoderValue, LineStatusAll"),
+        "{told}"
+    );
+    let (mut source, notices) = open(chunks("LineStatusAll"), 6400.0).unwrap();
+    assert!(
+        notices.iter().all(|notice| notice.contains("rmem_max")),
+        "{notices:?}"
+    );
+    let (mut blocks, begun) = (0, Instant::now());
+    while blocks < 20 {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        let Event::Lines(block) = source.next_event().unwrap() else {
+            continue;
+        };
+        let frame = block.first_line as i64 / HEIGHT as i64;
+        assert!(block.pixels.iter().all(|&pixel| pixel == frame as u8));
+        let span = block.encoder.unwrap();
+        // Three counts are a line of the material, which began at -1000 of them.
+        let place =
+            |line: i64| ((FIRST_COUNT + COUNTS_PER_LINE * line) as f64 / 3.0).round() as i64;
+        assert_eq!(span.first, place(block.first_line as i64));
+        // How fast the material moves shows with the second frame.
+        if blocks > 0 {
+            assert_eq!(span.last, span.first + HEIGHT as i64 - 1);
+        }
+        blocks += 1;
+    }
+    let counts = source.camera().unwrap();
+    assert_eq!(counts.line_status, Some(LINE_STATUS.into()));
+    assert_eq!(counts.damaged_frames, 0, "{counts:?}");
 }

@@ -33,6 +33,7 @@ def plan(given):
     yield "line-rate embedded", ["line-rate", "--engine", "embedded"]
     yield "line-rate without a screen", ["line-rate", "--no-screen", "--engine", "onnxruntime"]
     yield "burst", ["burst", "--engine", "onnxruntime"]
+    yield "feed", ["feed"]
     yield "page", ["page", "--engine", "onnxruntime"]
 
 
@@ -137,6 +138,13 @@ def tables(results):
                 name, f"{trial['lines_per_second']:,.0f} lines/s, {tiles['unjudged']} unjudged, {tiles['late']} late, "
                 f"{p99:.1f} ms p99, {trial['cores_used']:.2f} cores",
             )
+    if "feed" in results:
+        said = results["feed"]["said"]
+        header("lines of another program through a socket, up to the network", "")
+        row("lines/s, of as many", f"{said['lines_per_second']:,.0f}, {said['asked_lines_per_second']:,.0f}")
+        row("MB/s", f"{said['bytes_per_second'] / 1e6:.0f}")
+        row("cores", f"{said['cores']:.2f}")
+        row("allocations, MiB", f"{said['allocations']:,}, {said['mib']}")
     header("benchmark", "command", "machine", "revision")
     for name, run in results.items():
         row(name, f"`{run['command']}`", run["machine"], run["git_revision"])

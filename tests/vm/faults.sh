@@ -1,10 +1,12 @@
-# A capture in which everything happens to the camera that can.
+# A run in which everything happens to the camera that can.
 . /share/prepare.sh
 timings
-station mono8 4000 >station.toml
-millsight --json capture --station station.toml >/share/faults.json 2>/share/faults.err &
+{ station mono8 4000; small_model; } >station.toml
+millsight --json run --station station.toml >/share/faults.json 2>/share/faults.err &
 run=$!
 press() { v4l2-ctl -d "$device" -c "$1" 2>&1; sleep "${2:-3}"; }
+# The networks are ready when there is a record.
+until [ -e /tmp/record/record.sqlite ] || ! kill -0 $run; do sleep 0.2; done
 sleep 4
 press inject_v4l2_buf_flag_error=1
 press percentage_of_dropped_buffers=40 4
@@ -26,4 +28,4 @@ timings
 sleep 9
 kill -INT $run
 wait $run
-exit 0
+millsight record export /tmp/record --out /share/faults.jsonl

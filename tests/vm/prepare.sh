@@ -30,3 +30,17 @@ frame_lines = 256
 $3
 STATION
 }
+
+# The same for `run` and `doctor`: with a network so small that it is ready at once.
+small_model() {
+  cat <<STATION
+[model]
+file = "/share/screen.onnx"
+[engine]
+name = "embedded"
+workers = 1
+batch = 1
+[recording]
+folder = "/tmp/record"
+STATION
+}

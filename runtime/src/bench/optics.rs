@@ -12,6 +12,7 @@ pub fn reference(width: usize) -> Reference {
             .map(|pixel| 180.0 + 40.0 * (std::f32::consts::PI * share(pixel)).sin())
             .collect(),
         target: 230.0,
+        taken: None,
     }
 }
 
@@ -22,6 +23,7 @@ pub fn uncorrected(lines: &[u8], reference: &Reference) -> Vec<u8> {
         dark,
         white,
         target,
+        ..
     } = reference;
     let pixels = dark.iter().zip(white).cycle();
     lines

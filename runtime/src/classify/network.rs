@@ -1,5 +1,6 @@
 //! A network with everything that it needs to look at tiles.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ impl Network {
     pub fn warm_up(&mut self) -> Result<(), ClassifyError> {
         self.engine.reserve(self.batch)?;
         let black = vec![0; TILE_SIZE * TILE_SIZE];
-        for tiles in [1, self.batch] {
+        for tiles in BTreeSet::from([1, self.batch]) {
             // The first run of its kind takes longer than those that follow.
             self.run(std::iter::repeat_n((&black[..], TILE_SIZE), tiles), tiles)?;
             self.look(std::iter::repeat_n((&black[..], TILE_SIZE), tiles))?;

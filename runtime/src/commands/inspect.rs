@@ -194,8 +194,14 @@ pub(super) fn inspect(task: Task<'_>, json: bool) -> miette::Result<ExitCode> {
              positions across the material are counted within the strip"
         ));
     }
-    let flat_field = match &station.flat_field {
-        Some(flat_field) => Some(FlatField::load(&flat_field.file, width).into_diagnostic()?),
+    let flat_field = match FlatField::of_station(station, width).into_diagnostic()? {
+        Some((flat_field, doubt)) => {
+            if let Some(doubt) = doubt {
+                eprintln!("warning: {doubt}");
+                notices.push(doubt);
+            }
+            Some(flat_field)
+        }
         None => None,
     };
     let Networks {

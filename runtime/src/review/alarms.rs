@@ -16,6 +16,8 @@ pub enum AlarmKind {
     Gap,
     /// No lines come.
     NoLines,
+    /// The camera is gone, or its stream has failed.
+    Camera,
     /// Verdicts came too late.
     Late,
     /// Something could not be recorded.
@@ -33,6 +35,7 @@ impl AlarmKind {
             AlarmKind::Unjudged => "unjudged",
             AlarmKind::Gap => "gap",
             AlarmKind::NoLines => "no_lines",
+            AlarmKind::Camera => "camera",
             AlarmKind::Late => "late",
             AlarmKind::Record => "record",
             AlarmKind::Disk => "disk",

@@ -34,6 +34,9 @@ const GIB: f64 = (1u64 << 30) as f64;
 pub struct Health {
     /// Seconds since the last line came; none before the first.
     pub silent_s: Option<f64>,
+    /// Whether the camera is connected; none where lines come from elsewhere, and before the
+    /// first.
+    pub camera_is_there: Option<bool>,
     /// Space on the disk of the record; none where that is not known.
     pub disk: Option<Space>,
     /// Seconds by which the clock was changed since the run began.
@@ -54,6 +57,7 @@ pub(super) struct Watch {
     missing: u64,
     gaps: u64,
     late: u64,
+    losses: u64,
     record_failures: u64,
     told_silence: bool,
     told_clock: f64,
@@ -72,6 +76,7 @@ impl Watch {
             missing: 0,
             gaps: 0,
             late: 0,
+            losses: 0,
             record_failures: 0,
             told_silence: false,
             told_clock: 0.0,
@@ -88,8 +93,28 @@ impl Watch {
     fn look_at_all(&mut self, review: &Review) -> Result<(), ReviewError> {
         self.look_at_clock(review)?;
         self.look_at_disk(review)?;
+        self.look_at_camera(review)?;
         self.look_at_lines(review)?;
         self.look_at_tiles(review)
+    }
+
+    fn look_at_camera(&mut self, review: &Review) -> Result<(), ReviewError> {
+        let Some(camera) = self.live.ledger().camera() else {
+            return Ok(());
+        };
+        self.health.camera_is_there = Some(camera.is_there);
+        if camera.losses > self.losses {
+            let losses = camera.losses;
+            review.raise(
+                AlarmKind::Camera,
+                &format!(
+                    "the camera is gone, or its stream has failed, for the {losses}. time in this \
+                     run: look at its power and its cable; it is looked for until it is back"
+                ),
+            )?;
+            self.losses = losses;
+        }
+        Ok(())
     }
 
     fn look_at_lines(&mut self, review: &Review) -> Result<(), ReviewError> {
@@ -104,6 +129,7 @@ impl Watch {
         self.health.silent_s = silent.map(|silent| silent.as_secs_f64());
         if let Some(silent) = silent.filter(|&silent| silent >= SILENCE)
             && !self.told_silence
+            && self.health.camera_is_there != Some(false)
         {
             let seconds = silent.as_secs();
             review.raise(
@@ -226,6 +252,7 @@ mod tests {
     use super::*;
     use crate::ledger::{Ledger, ModelIdentity, TileState, UnjudgedReason};
     use crate::review::About;
+    use crate::source::CameraCounts;
 
     #[test]
     fn a_clock_that_is_set_differs_from_the_time_that_passed() {
@@ -299,6 +326,15 @@ mod tests {
         assert_eq!(again.len(), 1);
         assert_eq!(again[0].0, "gap");
         assert!(live.health().silent_s.is_some());
+        assert!(live.health().camera_is_there.is_none());
+        review.acknowledge(again[0].1, "anna").unwrap();
+        ledger.set_camera(CameraCounts {
+            losses: 1,
+            ..CameraCounts::default()
+        });
+        let gone: Vec<(String, i64)> = open(&mut watch);
+        assert_eq!((gone.len(), gone[0].0.as_str()), (1, "camera"));
+        assert_eq!(live.health().camera_is_there, Some(false));
     }
 
     #[test]

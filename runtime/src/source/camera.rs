@@ -7,6 +7,7 @@
 //! how many lines have passed in the meantime is estimated from the time and the line
 //! rate.
 
+mod encoder;
 mod sequence;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use millsight_firmware_config::{LevelWindow, PixelFormat};
 
 use super::levels::CameraLevels;
 use super::{CameraCounts, Event, Gap, LineBlock, Source, SourceError};
+use encoder::EncoderTrack;
 use sequence::FrameSequence;
 
 /// Longest wait for a frame before the caller may do something else.
@@ -54,6 +56,17 @@ pub struct FrameFacts {
     pub bytes_per_line: usize,
     /// Why it is damaged, where it is.
     pub damage: Option<String>,
+    /// What the camera says of its surroundings.
+    pub readings: Readings,
+}
+
+/// What a camera says of its surroundings at the first line of a frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Count of the encoder.
+    pub encoder: Option<i64>,
+    /// State of its input lines, a bit for each.
+    pub line_status: Option<i64>,
 }
 
 /// A camera that is connected.
@@ -105,6 +118,7 @@ pub struct CameraSource<C: Connection> {
     held: Held<C::Frame>,
     levels: CameraLevels,
     sequence: FrameSequence,
+    encoder: Option<EncoderTrack>,
     counts: CameraCounts,
     /// When the first frame since the connection was taken, by the camera's clock; and
     /// when it came, since the source was opened.
@@ -151,12 +165,22 @@ impl<C: Connection> CameraSource<C> {
             held: Held::Nothing,
             levels: CameraLevels::new(shape.pixel_format, shape.window),
             sequence: FrameSequence::new(shape.frame_lines.into()),
+            encoder: None,
             counts: CameraCounts::default(),
             begun: None,
             opened: Instant::now(),
             last_frame: Instant::now(),
             shape,
             line_rate,
+        }
+    }
+
+    /// The same, for a camera that reads an encoder, of which a count is so many lines of
+    /// the material.
+    pub fn with_encoder(self, lines_per_count: f64) -> Self {
+        Self {
+            encoder: Some(EncoderTrack::new(lines_per_count)),
+            ..self
         }
     }
 
@@ -196,6 +220,9 @@ impl<C: Connection> CameraSource<C> {
                     is_running: true,
                 };
                 self.sequence.restarted();
+                if let Some(encoder) = &mut self.encoder {
+                    encoder.restarted();
+                }
                 self.begun = None;
                 self.last_frame = Instant::now();
                 tracing::info!("the camera is back");
@@ -258,6 +285,15 @@ impl<C: Connection> CameraSource<C> {
         match (facts.timestamp, first) {
             (Some(taken), Some(first)) => came + taken.saturating_sub(first),
             _ => now,
+        }
+    }
+
+    /// Notes the state of the camera's input lines.
+    fn note_line_status(&mut self, status: Option<i64>) {
+        if status.is_some() && status != self.counts.line_status {
+            let status = status.unwrap_or_default();
+            tracing::info!("the input lines of the camera are {status:#b}");
+            self.counts.line_status = Some(status);
         }
     }
 
@@ -327,6 +363,10 @@ impl<C: Connection> Source for CameraSource<C> {
         let first_line = self.sequence.take(facts.number);
         self.counts.frames += 1;
         let timestamp = self.time_of(&facts);
+        self.note_line_status(facts.readings.line_status);
+        let encoder = self.encoder.as_mut().zip(facts.readings.encoder);
+        let lines = self.shape.frame_lines.into();
+        let encoder = encoder.map(|(track, count)| track.span(count, first_line, lines));
         let whole = self.whole(facts.bytes_per_line);
         self.held = Held::Given(frame);
         let (State::There { camera, .. }, Held::Given(frame)) = (&self.camera, &self.held) else {
@@ -340,7 +380,7 @@ impl<C: Connection> Source for CameraSource<C> {
                     .levels
                     .of(bytes, self.shape.pixels_per_line, facts.bytes_per_line),
                 timestamp,
-                encoder: None,
+                encoder,
             })),
             None => {
                 self.counts.damaged_frames += 1;

@@ -3,6 +3,7 @@
 //! * [`devices`]: which cameras are connected.
 //! * [`camera`]: opening a camera and setting it up.
 //! * [`offered`]: the formats and ranges that it offers.
+//! * [`chunks`]: what comes with a frame beside its pixels.
 //! * `features`: setting features by their names.
 //! * [`reception`]: how frames are received.
 //! * [`stream`]: frames in buffers that Aravis fills.
@@ -11,6 +12,7 @@
 //! A camera and its stream belong to one thread at a time; they may be moved to another.
 
 pub mod camera;
+pub mod chunks;
 pub mod devices;
 pub mod error;
 mod features;
@@ -26,6 +28,7 @@ use millsight_firmware_config::PixelFormat;
 
 use super::camera::{CameraSource, Connection, FrameFacts, FrameShape};
 use camera::{Camera, Identity, Settings};
+use chunks::ChunkNames;
 pub use error::Error;
 use reception::StreamSettings;
 use stream::{Frame, Stream};
@@ -42,6 +45,10 @@ pub struct GenicamSettings {
     pub shape: FrameShape,
     /// Features by their names.
     pub features: camera::Features,
+    /// What the camera sends beside the pixels.
+    pub chunks: ChunkNames,
+    /// How many lines of the material a count of its encoder is, where it sends that.
+    pub lines_per_count: Option<f64>,
     /// How frames are received.
     pub stream: StreamSettings,
 }
@@ -60,12 +67,17 @@ pub fn open(
     let known = camera.identity().clone();
     let (first, notices) = ready(camera, &settings)?;
     let shape = settings.shape.clone();
+    let lines_per_count = settings.lines_per_count;
     let connect = move || {
         let camera = Camera::open(&settings.camera)?;
         is_the_same(&camera, &known)?;
         ready(camera, &settings).map(|(stream, _)| stream)
     };
     let source = CameraSource::new(first, Box::new(connect), shape, line_rate);
+    let source = match lines_per_count {
+        Some(lines_per_count) => source.with_encoder(lines_per_count),
+        None => source,
+    };
     Ok((source, notices))
 }
 
@@ -87,6 +99,7 @@ impl Connection for Stream {
             timestamp: Some(frame.timestamp),
             bytes_per_line: frame.bytes_per_line,
             damage: frame.damage.clone(),
+            readings: frame.readings,
         }
     }
 
@@ -140,8 +153,9 @@ fn ready(camera: Camera, settings: &GenicamSettings) -> Result<(Stream, Vec<Stri
         width: shape.pixels_per_line as u32,
         height: shape.frame_lines,
         features: settings.features.clone(),
+        chunks: settings.chunks.clone(),
     })?;
     let (stream, of_stream) = Stream::new(camera, layout, &settings.stream)?;
     notices.extend(of_stream);
-    Ok((stream, notices))
+    Ok((stream.with_chunks(&settings.chunks)?, notices))
 }

@@ -9,7 +9,8 @@
 //! | block, repeated | `BLCK`, first line `u64`, timestamp in ns `u64`, encoder at the first line `i64` (`i64::MIN`: none), lines `u32`, CRC-32 of the pixels `u32`, counts of the encoder from the first line to the last `i32`, CRC-32 of these 40 bytes `u32`, pixels |
 //! | end | `DONE`, lines in total `u64`, blocks `u64`, CRC-32 of these 20 bytes `u32` |
 //!
-//! A hole in the sequence of lines is a gap. A file without its end was cut
+//! As many counts of the encoder make a metre of material as the header's
+//! `lines_per_metre`. A hole in the sequence of lines is a gap. A file without its end was cut
 //! off; what stands before the cut is usable. Nothing follows the end. A block
 //! whose pixels are damaged is left out, and the blocks behind it are usable as
 //! long as its header is whole. Line numbers stay below 2⁶³.

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::camera::{CameraSource, Connection, FrameFacts, FrameShape};
+use super::camera::{CameraSource, Connection, FrameFacts, FrameShape, Readings};
 use device::{Device, FourCc, Identity};
 pub use error::DeviceError;
 use stream::{Frame, Stream};
@@ -77,6 +77,7 @@ impl Connection for Stream {
             damage: frame
                 .is_damaged
                 .then(|| "the camera's driver says that a frame is damaged".to_owned()),
+            readings: Readings::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use millsight_firmware_config::FeatureValue;
 use millsight_runtime::source::genicam::camera::{Camera, FrameLayout, Settings};
+use millsight_runtime::source::genicam::chunks::ChunkNames;
 use millsight_runtime::source::genicam::reception::StreamSettings;
 use millsight_runtime::source::genicam::stream::{Frame, Stream};
 
@@ -38,8 +39,7 @@ impl FakeCamera {
     /// Starts one that loses as many packets of a thousand; nothing where the program is
     /// not installed.
     pub fn start(packets_lost: u32) -> Option<Self> {
-        let lock = File::create(std::env::temp_dir().join("fake-genicam-camera.lock")).unwrap();
-        lock.lock().unwrap();
+        let lock = alone();
         let Some(process) = run(packets_lost) else {
             assert!(
                 std::env::var_os("MILLSIGHT_REQUIRE_FAKE_CAMERA").is_none(),
@@ -75,6 +75,13 @@ impl Drop for FakeCamera {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Waits until no other test has a camera on this computer, and keeps it so.
+pub fn alone() -> File {
+    let lock = File::create(std::env::temp_dir().join("fake-genicam-camera.lock")).unwrap();
+    lock.lock().unwrap();
+    lock
 }
 
 fn run(packets_lost: u32) -> Option<Child> {
@@ -119,6 +126,7 @@ pub fn settings(height: u32, frames_per_second: f64) -> Settings {
         width: 4096,
         height,
         features: [("AcquisitionFrameRate".to_owned(), rate)].into(),
+        chunks: ChunkNames::default(),
     }
 }
 

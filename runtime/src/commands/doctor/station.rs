@@ -39,14 +39,13 @@ pub fn look(station: &Station, model: Option<&ModelFile>, findings: &mut Finding
         }
         Err(error) => findings.problem("source", error.to_string()),
     }
-    if let Some(flat_field) = &station.flat_field {
-        match FlatField::load(&flat_field.file, width) {
-            Ok(_) => findings.ok(
-                "flat field",
-                format!("{} fits {width} pixels", flat_field.file.display()),
-            ),
-            Err(error) => findings.problem("flat field", error.to_string()),
+    match FlatField::of_station(station, width) {
+        Ok(Some((_, None))) => {
+            findings.ok("flat field", format!("fits {width} pixels"));
         }
+        Ok(Some((_, Some(doubt)))) => findings.note("flat field", doubt),
+        Ok(None) => {}
+        Err(error) => findings.problem("flat field", error.to_string()),
     }
     record(station, findings);
 }

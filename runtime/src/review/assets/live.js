@@ -51,11 +51,14 @@ function fact(name, value, isBad = false) {
 }
 
 function showHealth({ counts, health }) {
-  const { silent_s: silent, disk, clock_changed_s: clock } = health;
-  const quiet = silent !== null && silent > 3;
+  const { silent_s: silent, camera_is_there: there, disk, clock_changed_s: clock } = health;
+  const quiet = there === false || (silent !== null && silent > 3);
+  const camera = there === false ? "gone, and looked for"
+    : silent === null ? "waits for the first line"
+    : quiet ? `no line for ${whole(silent)} s` : "lines come";
   const gaps = counts.lines.gaps;
   byId("health").replaceChildren(
-    ...fact("Camera", silent === null ? "waits for the first line" : quiet ? `no line for ${whole(silent)} s` : "lines come", quiet),
+    ...fact("Camera", camera, quiet),
     ...fact("Lost", gaps === 0 ? "no line" : `${whole(counts.lines.missing)} lines in ${whole(gaps)} places`, gaps > 0),
     ...fact("Disk", disk ? `${(disk.free / GIB).toFixed(0)} GiB of ${(disk.total / GIB).toFixed(0)} free` : "not known", disk && disk.free < 0.05 * disk.total),
     ...fact("Clock", Math.abs(clock) < 2 ? "steady" : `changed by ${clock.toFixed(0)} s`, Math.abs(clock) >= 2),

@@ -9,6 +9,9 @@ use super::*;
 const WIDTH: usize = 4;
 const HEIGHT: u32 = 2;
 
+/// What the encoder counts in a frame.
+const COUNTS_PER_FRAME: i64 = 20;
+
 /// What a camera does next.
 #[derive(Debug, Clone)]
 enum Step {
@@ -79,6 +82,10 @@ impl Connection for Scripted {
             timestamp: Some(Duration::from_millis(1000 + 10 * number)),
             bytes_per_line: WIDTH,
             damage: matches!(frame.step, Damaged(_)).then(|| "damaged".to_owned()),
+            readings: Readings {
+                encoder: Some(number as i64 * COUNTS_PER_FRAME),
+                line_status: None,
+            },
         }
     }
 
@@ -229,4 +236,18 @@ fn times_are_those_of_the_camera() {
         }
     }
     assert_eq!(times[1] - times[0], Duration::from_millis(30));
+}
+
+#[test]
+fn the_encoder_says_where_lines_lie() {
+    let (source, _) = source(&[Step::Frame(0), Step::Frame(1), Step::Frame(4)]);
+    let mut source = source.with_encoder(0.1);
+    let mut spans = Vec::new();
+    while spans.len() < 3 {
+        if let Event::Lines(block) = source.next_event().unwrap() {
+            spans.push(block.encoder.map(|span| (span.first, span.last)));
+        }
+    }
+    // Twenty counts a frame are two lines of the material, for its two lines.
+    assert_eq!(spans, [Some((0, 0)), Some((2, 3)), Some((8, 9))]);
 }

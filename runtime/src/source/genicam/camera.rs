@@ -8,6 +8,7 @@ use aravis::glib::prelude::*;
 use aravis::prelude::*;
 use millsight_firmware_config::FeatureValue;
 
+use super::chunks::ChunkNames;
 use super::devices;
 use super::error::Error;
 use super::features;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub height: u32,
     /// Further features by their names.
     pub features: Features,
+    /// What it sends beside the pixels.
+    pub chunks: ChunkNames,
 }
 
 /// How frames are.
@@ -201,7 +204,14 @@ impl Camera {
         }
         let further = settings.features.iter();
         features.extend(further.map(|(name, value)| (name.as_str(), value)));
-        let notices = self.features().set_all(&features)?;
+        let mut notices = self.features().set_all(&features)?;
+        for features in settings.chunks.features() {
+            let features: Vec<_> = features
+                .iter()
+                .map(|(name, value)| (*name, value))
+                .collect();
+            notices.extend(self.features().set_all(&features)?);
+        }
         let layout = self.layout()?;
         let given = (layout.pixel_format.as_str(), layout.width, layout.height);
         if given

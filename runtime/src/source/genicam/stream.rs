@@ -7,9 +7,11 @@ use aravis::prelude::*;
 use aravis::{BufferPayloadType, GvStream};
 
 use super::camera::{Camera, FrameLayout};
+use super::chunks::{ChunkNames, Chunks};
 use super::error::Error;
 use super::frame_numbers::{Counting, FrameNumbers};
 use super::reception::{self, Statistics, StreamSettings};
+use crate::source::camera::Readings;
 
 /// Longer waits are cut short.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -28,6 +30,7 @@ pub struct Stream {
     camera: Camera,
     layout: FrameLayout,
     numbers: FrameNumbers,
+    chunks: Option<Chunks>,
     is_network: bool,
     frames_without_number: u64,
     /// Damaged frames and missing packets that were told.
@@ -54,6 +57,8 @@ pub struct Frame {
     pub received: Duration,
     /// Why it is damaged, where it is.
     pub damage: Option<String>,
+    /// What came beside the pixels; nothing with a damaged frame.
+    pub readings: Readings,
 }
 
 impl Stream {
@@ -78,6 +83,7 @@ impl Stream {
         };
         let stream = Self {
             numbers: FrameNumbers::new(counting, settings.most_before_first),
+            chunks: None,
             stream,
             camera,
             layout,
@@ -86,6 +92,15 @@ impl Stream {
             told: (0, 0),
         };
         Ok((stream, notices))
+    }
+
+    /// The same, which reads chunks of these names.
+    ///
+    /// # Errors
+    /// When the camera does not describe them.
+    pub fn with_chunks(mut self, names: &ChunkNames) -> Result<Self, Error> {
+        self.chunks = Chunks::new(&self.camera, names)?;
+        Ok(self)
     }
 
     /// Lets the camera run.
@@ -185,12 +200,16 @@ impl Stream {
             timestamp: Duration::from_nanos(buffer.timestamp()),
             received: Duration::from_nanos(buffer.system_timestamp()),
             damage: None,
+            readings: Readings::default(),
             buffer,
         };
         match self.lines(&frame) {
             Ok((lines, padding)) => {
                 frame.bytes_per_line += padding;
                 frame.lines = lines;
+                if let Some(chunks) = &mut self.chunks {
+                    frame.readings = chunks.read(&frame.buffer);
+                }
             }
             Err(mut damage) => {
                 if let Some(missing) = missing {

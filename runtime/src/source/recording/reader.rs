@@ -11,6 +11,11 @@ use super::{
     NO_ENCODER, line_after,
 };
 
+/// Bytes that are read at once: of a file many; of a program few, so that its pixels do not go
+/// through this buffer, but at once to where they stay.
+const FILE_BUFFER: usize = 1 << 20;
+const STREAM_BUFFER: usize = 8 << 10;
+
 /// A recording as a source of lines.
 pub struct RecordingSource {
     path: PathBuf,
@@ -46,17 +51,21 @@ impl RecordingSource {
             path: path.to_path_buf(),
             error,
         })?;
-        Self::of(Box::new(file), path)
+        Self::read(Box::new(file), FILE_BUFFER, path)
     }
 
-    /// A recording that is read from somewhere, which errors name `path`.
+    /// A recording that another program writes, which errors name `path`.
     ///
     /// # Errors
     /// As [`RecordingSource::open`].
     pub fn of(reader: Box<dyn Read + Send>, path: &Path) -> Result<Self, SourceError> {
+        Self::read(reader, STREAM_BUFFER, path)
+    }
+
+    fn read(reader: Box<dyn Read + Send>, buffer: usize, path: &Path) -> Result<Self, SourceError> {
         let mut source = Self {
             path: path.to_path_buf(),
-            file: BufReader::with_capacity(1 << 20, reader),
+            file: BufReader::with_capacity(buffer, reader),
             header: Header {
                 pixels_per_line: 0,
                 line_rate_hz: 0.0,

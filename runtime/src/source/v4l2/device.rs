@@ -83,10 +83,10 @@ pub struct FrameLayout {
 }
 
 /// A format that a device offers, with the sizes of frames in it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Offered {
     /// The four letters.
-    pub format: String,
+    pub format: FourCc,
     /// What the driver calls it.
     pub description: String,
     /// Sizes.
@@ -210,7 +210,7 @@ impl Device {
                 break;
             }
             formats.push(Offered {
-                format: FourCc(found.pixel_format.to_le_bytes()).to_string(),
+                format: FourCc(found.pixel_format.to_le_bytes()),
                 description: abi::text(&found.description),
                 sizes: self.sizes(found.pixel_format),
             });
@@ -363,8 +363,35 @@ impl Device {
         }
     }
 
+    /// Has the driver make `count` buffers, of which it may make more; with 0 it frees
+    /// them. Gives how many it has made.
+    ///
+    /// # Errors
+    /// When the driver refuses, or the device is in use or gone.
+    pub(super) fn request_buffers(&self, count: u32) -> Result<u32, DeviceError> {
+        let mut request = abi::RequestBuffers::zeroed();
+        request.count = count;
+        request.kind = self.kind();
+        request.memory = abi::MAPPED;
+        abi::call::<{ abi::REQUEST_BUFFERS }, _>(self, &mut request)
+            .map_err(self.failed("make buffers for"))?;
+        Ok(request.count)
+    }
+
+    /// Why no frames can be taken from it now; nothing where they can.
+    pub fn problem(&self) -> Option<String> {
+        // A device is another program's from that program's first buffers on. To free those
+        // that one does not have changes nothing.
+        match self.request_buffers(0) {
+            Err(error @ (DeviceError::Busy(_) | DeviceError::Gone(_))) => Some(error.to_string()),
+            _ => self
+                .has_no_signal()
+                .then(|| "it has no signal: look at what is connected to it".to_owned()),
+        }
+    }
+
     /// Whether the input has no signal; `false` where the driver does not say.
-    pub fn has_no_signal(&self) -> bool {
+    fn has_no_signal(&self) -> bool {
         let mut number = 0;
         if abi::call_with_number::<{ abi::GET_INPUT }>(self, &mut number).is_err() {
             return false;

@@ -3,21 +3,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::device::{Device, Offered};
+use millsight_firmware_config::PixelFormat;
+
+use super::device::{Device, FourCc, Offered};
 use super::error::DeviceError;
 use crate::source::connected::Connected;
 
 /// Where the system keeps names of devices that stay the same.
-const STABLE: [&str; 2] = ["/dev/v4l/by-id", "/dev/v4l/by-path"];
+const STABLE: [&str; 3] = ["/dev/v4l/by-id", "/dev/v4l/by-name", "/dev/v4l/by-path"];
 
 /// The formats that can be used as lines.
-const USABLE: [(&str, &str); 6] = [
-    ("GREY", "mono8"),
-    ("Y10 ", "mono10"),
-    ("Y12 ", "mono12"),
-    ("Y16 ", "mono16"),
-    ("RGB3", "rgb8"),
-    ("BGR3", "bgr8"),
+const USABLE: [(PixelFormat, &str); 6] = [
+    (PixelFormat::Mono8, "mono8"),
+    (PixelFormat::Mono10, "mono10"),
+    (PixelFormat::Mono12, "mono12"),
+    (PixelFormat::Mono16, "mono16"),
+    (PixelFormat::Rgb8, "rgb8"),
+    (PixelFormat::Bgr8, "bgr8"),
 ];
 
 /// The video devices that capture, by their numbers.
@@ -50,9 +52,7 @@ fn describe(path: &Path) -> Option<Connected> {
                 name: format!("{card} ({driver}, {bus})"),
                 source,
                 paths,
-                problem: device
-                    .has_no_signal()
-                    .then(|| "it has no signal: look at what is connected to it".to_owned()),
+                problem: device.problem(),
                 formats: device.formats().iter().filter_map(usable).collect(),
                 controls: device
                     .controls()
@@ -77,7 +77,10 @@ fn describe(path: &Path) -> Option<Connected> {
 fn usable(offered: &Offered) -> Option<String> {
     let (_, name) = USABLE
         .iter()
-        .find(|(letters, _)| *letters == offered.format)?;
+        .find(|(format, _)| FourCc::of(*format) == offered.format)?;
+    if offered.sizes.is_empty() {
+        return Some(format!("{name}: sizes that the driver does not tell"));
+    }
     let sizes = offered.sizes.iter().map(|sizes| {
         let extent = |[least, most]: [u32; 2]| match least == most {
             true => least.to_string(),

@@ -46,19 +46,14 @@ impl Stream {
     /// # Errors
     /// When the driver refuses, or the device is in use or gone.
     pub fn new(device: Device, layout: FrameLayout, buffers: u32) -> Result<Self, DeviceError> {
-        let mut request = abi::RequestBuffers::zeroed();
-        request.count = buffers.max(2);
-        request.kind = device.kind();
-        request.memory = abi::MAPPED;
-        abi::call::<{ abi::REQUEST_BUFFERS }, _>(&device, &mut request)
-            .map_err(device.failed("make buffers for"))?;
+        let made = device.request_buffers(buffers.max(2))?;
         let mut stream = Self {
-            buffers: Vec::with_capacity(request.count as usize),
+            buffers: Vec::with_capacity(made as usize),
             layout,
             last: None,
             device,
         };
-        for index in 0..request.count {
+        for index in 0..made {
             let mapping = stream.map(index)?;
             stream.buffers.push(mapping);
         }
