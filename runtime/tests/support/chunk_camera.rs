@@ -111,7 +111,11 @@ fn get(memory: &[u8], at: usize) -> u32 {
 }
 
 fn set(memory: &mut [u8], at: usize, value: u32) {
-    memory[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    write(memory, at, &value.to_be_bytes());
+}
+
+fn write(memory: &mut [u8], at: usize, bytes: &[u8]) {
+    memory[at..at + bytes.len()].copy_from_slice(bytes);
     // With the pixels come their own chunk's tail, and the others.
     let [encoder, status] = CHUNKS.map(|chunk| get(memory, chunk));
     let chunks = get(memory, CHUNK_MODE) * (8 + 16 * encoder + 12 * status);
@@ -149,8 +153,7 @@ fn answer(control: &UdpSocket, memory: &Mutex<Vec<u8>>) {
             [&body[..4], &bytes].concat()
         }
         0x86 => {
-            let at = number(0);
-            memory[at..at + body.len() - 4].copy_from_slice(&body[4..]);
+            write(&mut memory, number(0), &body[4..]);
             vec![0, 0, 0, 0]
         }
         _ => return,
