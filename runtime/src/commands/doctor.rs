@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::ModelArguments;
 use super::inspect::load_station;
+use crate::source::connected::connected;
 use crate::station::{engine_request, load_model};
 
 /// Show what this machine offers: engines, devices, model, disk, kernel.
@@ -121,7 +122,8 @@ pub fn doctor(arguments: &Arguments, json: bool) -> miette::Result<ExitCode> {
     };
     let root = Path::new("/");
     machine::processor(&mut findings);
-    machine::devices(root, &mut findings);
+    machine::graphics(root, &mut findings);
+    machine::cameras(&connected(), &mut findings);
     let named = station.as_ref().map(|station| &station.model);
     let file = arguments.model.model.as_ref();
     let (file, sidecar) = match (file, named) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use sysinfo::System;
 
 use super::Findings;
+use crate::source::connected::Connected;
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -43,8 +44,8 @@ pub fn processor(findings: &mut Findings) {
     );
 }
 
-/// GPUs with NVIDIA's driver, and video devices.
-pub fn devices(root: &Path, findings: &mut Findings) {
+/// GPUs with NVIDIA's driver.
+pub fn graphics(root: &Path, findings: &mut Findings) {
     let driver = read(&root.join("proc/driver/nvidia/version"))
         .and_then(|text| text.lines().next().map(str::to_owned));
     let mut gpus = 0;
@@ -64,25 +65,19 @@ pub fn devices(root: &Path, findings: &mut Findings) {
         _ if gpus > 0 => findings.note("gpu", "NVIDIA's driver states no version"),
         _ => findings.ok("gpu", "none with NVIDIA's driver; the processor judges"),
     }
-    let cameras: Vec<PathBuf> = entries(&root.join("dev"))
-        .into_iter()
-        .filter(|path| is_video_device(&name(path)))
-        .collect();
-    if cameras.is_empty() {
-        findings.ok("camera", "no video device (/dev/video*)");
-    }
-    for path in cameras {
-        let name = name(&path);
-        let label = read(&root.join("sys/class/video4linux").join(&name).join("name"));
-        let label = label.map_or_else(String::new, |label| format!(": {label}"));
-        findings.ok("camera", format!("/dev/{name}{label}"));
-    }
 }
 
-fn is_video_device(name: &str) -> bool {
-    name.strip_prefix("video").is_some_and(|number| {
-        !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
-    })
+/// The cameras that are connected, and why one cannot be used.
+pub fn cameras(connected: &[Connected], findings: &mut Findings) {
+    if connected.is_empty() {
+        findings.ok("camera", "none is connected");
+    }
+    for camera in connected {
+        match &camera.problem {
+            None => findings.ok("camera", format!("{}: {}", camera.name, camera.source)),
+            Some(problem) => findings.note("camera", format!("{}: {problem}", camera.name)),
+        }
+    }
 }
 
 /// Kernel settings that matter beside a line camera, those that exist.
@@ -219,9 +214,33 @@ mod tests {
     }
 
     #[test]
-    fn gpus_and_cameras_are_listed() {
+    fn cameras_are_listed_with_what_is_wrong_with_them() {
+        let camera = |problem: Option<&str>| Connected {
+            name: "Line camera".into(),
+            source: "kind = \"v4l2\"".into(),
+            paths: Vec::new(),
+            problem: problem.map(str::to_owned),
+            formats: Vec::new(),
+            controls: Vec::new(),
+        };
+        let mut findings = Findings::default();
+        cameras(&[camera(None), camera(Some("it is in use"))], &mut findings);
+        cameras(&[], &mut findings);
+        let texts: Vec<&str> = findings.0.iter().map(|found| found.text.as_str()).collect();
+        assert_eq!(
+            texts,
+            [
+                "Line camera: kind = \"v4l2\"",
+                "Line camera: it is in use",
+                "none is connected"
+            ]
+        );
+    }
+
+    #[test]
+    fn gpus_are_listed() {
         let found = found(
-            devices,
+            graphics,
             &[
                 (
                     "proc/driver/nvidia/gpus/0000:01:00.0/information",
@@ -231,28 +250,17 @@ mod tests {
                     "proc/driver/nvidia/version",
                     "NVRM version: 570.1\nGCC version: 12\n",
                 ),
-                ("dev/video0", ""),
-                ("dev/video-like", ""),
-                ("sys/class/video4linux/video0/name", "Line camera\n"),
             ],
         );
         let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(
-            texts,
-            [
-                "NVIDIA L4 at 0000:01:00.0",
-                "NVRM version: 570.1",
-                "/dev/video0: Line camera"
-            ]
-        );
+        assert_eq!(texts, ["NVIDIA L4 at 0000:01:00.0", "NVRM version: 570.1"]);
     }
 
     #[test]
-    fn a_machine_without_devices_says_so() {
-        let found = found(devices, &[]);
-        assert_eq!(found.len(), 2);
+    fn a_machine_without_a_gpu_says_so() {
+        let found = found(graphics, &[]);
+        assert_eq!(found.len(), 1);
         assert!(found[0].1.contains("none with NVIDIA's driver"));
-        assert!(found[1].1.contains("no video device"));
     }
 
     #[test]
