@@ -15,6 +15,7 @@ mod progress;
 mod recipe;
 mod split;
 mod split_from_folders;
+mod study;
 mod train;
 
 use std::path::{Path, PathBuf};
@@ -41,7 +42,9 @@ use millsight_export::{command_line, output};
     name = "millsight-train",
     version,
     verbatim_doc_comment,
-    max_term_width = 100
+    max_term_width = 100,
+    // Of options that stand twice the last counts, so that a study can change some.
+    args_override_self = true
 )]
 #[command(after_help = "\
 Tiles to try it with, without a mill:
@@ -51,6 +54,9 @@ Tiles to try it with, without a mill:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 pub struct Cli {
+    /// End when standard input does: whoever began this holds it.
+    #[arg(long, global = true, hide = true)]
+    ends_with_input: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -66,6 +72,7 @@ enum Command {
     Train(Box<train::TrainArgs>),
     Evaluate(evaluate::EvaluateArgs),
     Export(export::ExportArgs),
+    Study(study::StudyArgs),
     ConvertWeights(convert_weights::ConvertWeightsArgs),
     /// Print a completion script for a shell.
     ///
@@ -82,6 +89,15 @@ Example:
 
 /// Runs a parsed command line.
 pub fn run(cli: Cli) -> Result<()> {
+    if cli.ends_with_input {
+        std::thread::Builder::new()
+            .name("millsight-input".into())
+            .spawn(|| {
+                let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+                std::process::exit(1);
+            })
+            .into_diagnostic()?;
+    }
     match cli.command {
         Command::Index(args) => args.run(),
         Command::Split(args) => args.run(),
@@ -91,6 +107,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => args.run(),
         Command::Evaluate(args) => args.run(),
         Command::Export(args) => args.run(),
+        Command::Study(args) => args.run(),
         Command::ConvertWeights(args) => args.run(),
         Command::Completions { shell } => {
             let script = command_line::completions(shell, Cli::command());

@@ -6,8 +6,9 @@
 //! without labels and [`downstream`] with them, with [`optimise`] in the loop
 //! of [`training`], [`evaluate`] says how good it is, [`model_export`] writes
 //! the file that the runtime loads, [`embed`] shows what the network sees. A
-//! run is a folder: [`run`].
+//! run is a folder: [`run`]; a [`study`] is many of them.
 
+pub mod chart;
 mod cpu;
 pub mod data;
 pub mod device;
@@ -22,6 +23,7 @@ pub mod optimise;
 pub mod pretext;
 pub mod provenance;
 pub mod run;
+pub mod study;
 pub mod trained;
 pub mod training;
 pub mod weights;
