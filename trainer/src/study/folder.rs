@@ -153,11 +153,6 @@ impl StudyFolder {
         (result.exists() && finished.test.is_some() == job.classifies).then_some(finished)
     }
 
-    /// Why a run failed when it was last tried.
-    pub fn failed(&self, job: &str) -> Option<String> {
-        fs::read_to_string(self.failed_file(job)).ok()
-    }
-
     /// Notes that a run is finished.
     ///
     /// # Errors
