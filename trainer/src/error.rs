@@ -36,6 +36,16 @@ pub enum TrainError {
         /// Why.
         source: std::io::Error,
     },
+    /// Classifiers that cannot be compared.
+    #[error("{first} and {second} cannot be compared: they have other {what}")]
+    NotComparable {
+        /// The first.
+        first: String,
+        /// The second.
+        second: String,
+        /// What is different: `classes` or `tiles`.
+        what: &'static str,
+    },
     /// A run would be overwritten.
     #[error(
         "{} already holds a run; continue it with --resume {}, or choose another folder", 

@@ -8,6 +8,7 @@
 //! * [`bootstrap`]: bounds of a balanced accuracy.
 //! * [`operating_point`]: thresholds for a stated miss rate.
 //! * [`cascade`]: a screen before a classifier.
+//! * [`comparison`]: several classifiers on the same tiles.
 //! * [`misclassified`]: tiles that are taken for another class.
 //! * [`contact_sheet`]: tiles with captions in one picture.
 
@@ -29,6 +30,7 @@ use report::Report;
 
 pub mod bootstrap;
 pub mod cascade;
+pub mod comparison;
 pub mod contact_sheet;
 pub mod judge;
 pub mod knn;

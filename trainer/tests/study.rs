@@ -114,6 +114,18 @@ fn a_study_that_was_killed_goes_on_and_repeats_nothing() {
     let table = fs::read_to_string(folder.join("labels.csv")).unwrap();
     assert_eq!(table.lines().count(), 5, "{table}");
 
+    // Two of its runs side by side.
+    let run = |seed: u8| folder.join(format!("runs/random-finetune-1-seed{seed}"));
+    let differ = data.path().join("differ.csv");
+    let runs = [run(0), run(1)];
+    let words = ["study", "compare", text(&runs[0]), text(&runs[1])];
+    let compared = json(&words, &format!("--disagreements {}", text(&differ)));
+    let pair = &compared["comparison"]["pairs"][0];
+    let alone = ["first_alone", "second_alone"].map(|key| pair[key].as_u64().unwrap());
+    let written = fs::read_to_string(&differ).unwrap().lines().count() as u64 - 1;
+    assert_eq!(compared["disagreements"], written, "{compared}");
+    assert!(alone[0] + alone[1] <= written, "{compared}");
+
     // A run that somebody deletes is done again, and no other.
     fs::remove_dir_all(folder.join("runs/random-finetune-0.5-seed1")).unwrap();
     let again = study(data.path());

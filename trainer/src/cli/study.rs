@@ -1,5 +1,6 @@
 //! `study`.
 
+mod compare;
 mod labels;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub struct StudyArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     Labels(Box<labels::LabelsArgs>),
+    Compare(compare::CompareArgs),
     /// Go on with a study: with what waits, and with what has failed.
     #[command(after_help = "\
 Example:
@@ -44,6 +46,7 @@ impl StudyArgs {
     pub fn run(&self) -> Result<()> {
         match &self.command {
             Command::Labels(args) => args.run(),
+            Command::Compare(args) => args.run(),
             Command::Resume { study, working } => {
                 let (folder, plan) = StudyFolder::open(study).into_diagnostic()?;
                 work(&folder, &plan, working)
