@@ -280,17 +280,8 @@ impl EvaluateArgs {
     /// Refuses what would fail, or be false, after all tiles were looked at.
     fn check(&self, judge: &Judge, tiles: &Source) -> Result<()> {
         let table = Table::read(&tiles.table).into_diagnostic()?;
-        if let (Judge::Trained(trained), None) = (judge, &self.table)
-            && table.sha256 != trained.config.table_sha256
-        {
-            miette::bail!(
-                "{} is not the table with which the run began (SHA-256 {} instead of {}): tiles \
-                 that it has learnt may be in another part now. Restore it, or give the new one \
-                 with --table; its figures are then not kept as the run's",
-                table.path.display(),
-                table.sha256,
-                trained.config.table_sha256
-            );
+        if let (Judge::Trained(trained), None) = (judge, &self.table) {
+            check_table(trained, &table)?;
         }
         table.part(self.split).into_diagnostic()?;
         if self.operating_point.is_some() {
@@ -398,6 +389,21 @@ impl EvaluateArgs {
         }
         Ok(Some(report))
     }
+}
+
+/// Refuses a table that has changed since a run began with it.
+pub fn check_table(trained: &Trained, table: &Table) -> Result<()> {
+    if table.sha256 == trained.config.table_sha256 {
+        return Ok(());
+    }
+    miette::bail!(
+        "{} is not the table with which the run began (SHA-256 {} instead of {}): tiles that it \
+         has learnt may be in another part now. Restore it, or give the new one with --table; \
+         its figures are then not kept as the run's",
+        table.path.display(),
+        table.sha256,
+        trained.config.table_sha256
+    )
 }
 
 /// The tiles of the run, or of the table given instead.

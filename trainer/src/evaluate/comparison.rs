@@ -59,16 +59,18 @@ pub fn mcnemar(first_alone: u64, second_alone: u64) -> f64 {
     (2.0 * tail).min(1.0)
 }
 
+/// Names of the classes, in the order of the logits.
+fn classes(evaluation: &Evaluation) -> Vec<&str> {
+    let classes = evaluation.report.classes.iter();
+    classes.map(|class| class.name.as_str()).collect()
+}
+
 impl Comparison {
     /// Compares what classifiers, by their names, say of the same tiles; two at least.
     ///
     /// # Errors
     /// When they were given other tiles, or know other classes.
     pub fn of(named: &[(String, Evaluation)]) -> Result<Self, TrainError> {
-        let classes = |evaluation: &Evaluation| -> Vec<String> {
-            let classes = evaluation.report.classes.iter();
-            classes.map(|class| class.name.clone()).collect()
-        };
         for (name, evaluation) in named.iter().skip(1) {
             let (first_name, first) = &named[0];
             let what = if classes(evaluation) != classes(first) {
@@ -177,7 +179,6 @@ impl Comparison {
 pub fn write_disagreements(
     path: &Path,
     named: &[(String, Evaluation)],
-    classes: &[String],
 ) -> Result<usize, TrainError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let mut encode = || -> Result<usize, csv::Error> {
@@ -186,6 +187,7 @@ pub fn write_disagreements(
         let Some((_, first)) = named.first() else {
             return Ok(0);
         };
+        let classes = classes(first);
         let mut count = 0;
         for (tile, (file, &label)) in first.names.iter().zip(&first.labels).enumerate() {
             let said = named
@@ -194,8 +196,8 @@ pub fn write_disagreements(
             if said.clone().all(|class| class == first.predicted[tile]) {
                 continue;
             }
-            let said = said.map(|class| classes[class].as_str());
-            let record = [file.as_str(), classes[label].as_str()];
+            let said = said.map(|class| classes[class]);
+            let record = [file.as_str(), classes[label]];
             writer.write_record(record.into_iter().chain(said))?;
             count += 1;
         }
@@ -272,8 +274,7 @@ mod tests {
         );
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("disagreements.csv");
-        let classes = ["no_defect".to_owned(), "cracks".to_owned()];
-        assert_eq!(write_disagreements(&file, &named, &classes).unwrap(), 3);
+        assert_eq!(write_disagreements(&file, &named).unwrap(), 3);
         assert_eq!(
             std::fs::read_to_string(&file).unwrap(),
             "path,label,first,second\n0.png,no_defect,no_defect,cracks\n\

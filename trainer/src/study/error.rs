@@ -2,20 +2,15 @@
 
 use std::path::PathBuf;
 
+use crate::TrainError;
+
 /// Why a study cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StudyError {
-    /// The operating system refused a file.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried, for example `write`.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// A file, or what a run's folder holds.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// The folder is no study.
     #[error("{} is not the folder of a study: {reason}", path.display())]
     NotAStudy {
@@ -41,19 +36,4 @@ pub enum StudyError {
     /// The settings make no study.
     #[error("{0}")]
     Settings(String),
-}
-
-impl StudyError {
-    /// The operating system's error when `action` was tried on a file.
-    pub(super) fn io(
-        action: &'static str,
-        path: impl Into<PathBuf>,
-    ) -> impl FnOnce(std::io::Error) -> Self {
-        let path = path.into();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
-    }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::StudyError;
 use super::plan::{Job, Plan};
+use crate::TrainError;
 use crate::evaluate::report::Report;
 use crate::run::folder::RunFolder;
 
@@ -43,7 +44,7 @@ impl StudyFolder {
     /// When it holds another study, somebody works on it, or it cannot be written.
     pub fn create(path: &Path, plan: &Plan) -> Result<Self, StudyError> {
         plan.check()?;
-        fs::create_dir_all(path).map_err(StudyError::io("make the folder", path))?;
+        fs::create_dir_all(path).map_err(TrainError::io("make the folder", path))?;
         let folder = Self::lock(path)?;
         if folder.file().exists() {
             let kept = folder.plan()?;
@@ -55,9 +56,8 @@ impl StudyFolder {
                 }),
             };
         }
-        let text = serde_json::to_vec_pretty(plan)
-            .map_err(|error| StudyError::Settings(error.to_string()))?;
-        replace_file(&folder.file(), &text).map_err(StudyError::io("write", folder.file()))?;
+        let text = serde_json::to_vec_pretty(plan).map_err(TrainError::from)?;
+        replace_file(&folder.file(), &text).map_err(TrainError::io("write", folder.file()))?;
         Ok(folder)
     }
 
@@ -80,11 +80,13 @@ impl StudyFolder {
 
     fn lock(path: &Path) -> Result<Self, StudyError> {
         let lock = path.join("study.lock");
-        let file = File::create(&lock).map_err(StudyError::io("make the lock", &lock))?;
+        let file = File::create(&lock).map_err(TrainError::io("make the lock", &lock))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StudyError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(StudyError::io("lock", lock)(error)),
+            Err(TryLockError::Error(error)) => {
+                return Err(TrainError::io("lock", lock)(error).into());
+            }
         }
         let folder = Self {
             path: path.to_owned(),
@@ -92,8 +94,8 @@ impl StudyFolder {
         };
         for part in ["runs", "logs", "finished", "failed"] {
             let part = path.join(part);
-            fs::create_dir_all(&part).map_err(StudyError::io("make the folder", &part))?;
-            remove_partials(&part).map_err(StudyError::io("tidy", &part))?;
+            fs::create_dir_all(&part).map_err(TrainError::io("make the folder", &part))?;
+            remove_partials(&part).map_err(TrainError::io("tidy", &part))?;
         }
         Ok(folder)
     }
@@ -159,9 +161,8 @@ impl StudyFolder {
     /// When that cannot be written.
     pub(super) fn finish(&self, job: &str, finished: &Finished) -> Result<(), StudyError> {
         let file = self.finished_file(job);
-        let text = serde_json::to_vec_pretty(finished)
-            .map_err(|error| StudyError::Settings(error.to_string()))?;
-        replace_file(&file, &text).map_err(StudyError::io("write", &file))?;
+        let text = serde_json::to_vec_pretty(finished).map_err(TrainError::from)?;
+        replace_file(&file, &text).map_err(TrainError::io("write", &file))?;
         let _ = fs::remove_file(self.failed_file(job));
         Ok(())
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::StudyError;
 use super::plan::{Job, Plan, RESULT_OF};
 use super::queue::{State, by_factors};
+use crate::TrainError;
 use crate::chart::{self, Axes, Band, ChartError};
 use crate::evaluate::report::Report;
 
@@ -129,7 +130,7 @@ pub fn plan(
         let init = match (&pretraining, &start.init) {
             (Some(job), _) => Some(format!("{RESULT_OF}{}", job.name)),
             (None, Some(file)) => {
-                let file = std::path::absolute(file).map_err(StudyError::io("find", file))?;
+                let file = std::path::absolute(file).map_err(TrainError::io("find", file))?;
                 Some(text(&file))
             }
             (None, None) => None,
@@ -265,26 +266,17 @@ pub struct Efficiency {
 /// What came out so far, in the order of the plan.
 pub fn efficiencies(plan: &Plan, states: &[State]) -> Vec<Efficiency> {
     let groups = by_factors(plan, states, &["start", "protocol", "fraction"]);
-    let mut order: Vec<Vec<&str>> = Vec::new();
-    for job in &plan.jobs {
-        let values: Option<Vec<&str>> = ["start", "protocol", "fraction"]
-            .iter()
-            .map(|&factor| job.factors.get(factor).map(String::as_str))
-            .collect();
-        order.extend(values.filter(|values| !order.contains(values)));
-    }
-    let spread = |reports: &[(&Job, &Report)], figure: fn(&Report) -> f64| {
+    let spread = |reports: &[&Report], figure: fn(&Report) -> f64| {
         Spread::of(
             &reports
                 .iter()
-                .map(|(_, report)| figure(report))
+                .map(|report| figure(report))
                 .collect::<Vec<_>>(),
         )
     };
-    order
+    groups
         .iter()
-        .filter_map(|values| {
-            let reports = groups.get(values)?;
+        .filter_map(|(values, reports)| {
             let [start, protocol, fraction] = values[..] else {
                 return None;
             };
@@ -297,7 +289,7 @@ pub fn efficiencies(plan: &Plan, states: &[State]) -> Vec<Efficiency> {
                 accuracy: spread(reports, |report| report.accuracy),
                 seeds: reports
                     .iter()
-                    .map(|(_, report)| report.balanced_accuracy)
+                    .map(|report| report.balanced_accuracy)
                     .collect(),
             })
         })

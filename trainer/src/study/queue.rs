@@ -1,7 +1,6 @@
 //! Works a queue off: each run in a process of its own, as many at once as there are
 //! devices.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -94,7 +93,7 @@ pub fn run(
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok(())
+        Ok::<(), StudyError>(())
     })?;
     Ok(queue
         .states
@@ -316,21 +315,25 @@ fn process(
     ))
 }
 
-/// Figures of finished runs by the values of some factors.
+/// Figures of finished runs by the values of some factors, in the order of the plan.
 pub fn by_factors<'a>(
     plan: &'a Plan,
     states: &'a [State],
     factors: &[&str],
-) -> BTreeMap<Vec<&'a str>, Vec<(&'a Job, &'a Report)>> {
-    let mut groups: BTreeMap<Vec<&str>, Vec<_>> = BTreeMap::new();
+) -> Vec<(Vec<&'a str>, Vec<&'a Report>)> {
+    let mut groups: Vec<(Vec<&str>, Vec<&Report>)> = Vec::new();
     for (job, state) in plan.jobs.iter().zip(states) {
         let State::Finished(finished) = state else {
             continue;
         };
         let values = factors.iter().map(|&factor| job.factors.get(factor));
         let values: Option<Vec<&str>> = values.map(|value| value.map(String::as_str)).collect();
-        if let (Some(values), Some(report)) = (values, &finished.test) {
-            groups.entry(values).or_default().push((job, report));
+        let (Some(values), Some(report)) = (values, &finished.test) else {
+            continue;
+        };
+        match groups.iter_mut().find(|(of, _)| *of == values) {
+            Some((_, reports)) => reports.push(report),
+            None => groups.push((values, vec![report])),
         }
     }
     groups

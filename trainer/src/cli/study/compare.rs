@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use miette::{IntoDiagnostic, Result, WrapErr};
 use millsight_export::output;
-use millsight_trainer::data::table::Split;
+use millsight_trainer::data::table::{Split, Table};
 use millsight_trainer::evaluate::comparison::{Comparison, write_disagreements};
 use millsight_trainer::evaluate::evaluate;
 use millsight_trainer::evaluate::judge::Judge;
 use serde_json::json;
 
-use crate::cli::evaluate::{NetworkFile, source};
+use crate::cli::evaluate::{NetworkFile, check_table, source};
 use crate::cli::machine::MachineArgs;
 
 /// Put runs side by side on the same tiles.
@@ -52,7 +52,6 @@ pub struct CompareArgs {
 impl CompareArgs {
     pub fn run(&self) -> Result<()> {
         let mut named = Vec::new();
-        let mut classes = Vec::new();
         for run in &self.runs {
             let file = NetworkFile {
                 run: Some(run.clone()),
@@ -60,8 +59,10 @@ impl CompareArgs {
             };
             let (trained, _) = file.load()?;
             let tiles = source(&trained, &self.table, &self.data_root, self.split);
+            if self.table.is_none() {
+                check_table(&trained, &Table::read(&tiles.table).into_diagnostic()?)?;
+            }
             let mut judge = Judge::Trained(Box::new(trained));
-            classes = judge.classes().to_vec();
             let evaluation = evaluate(&mut judge, &tiles, self.machine.machine(), |_| {}, |_| {})
                 .into_diagnostic()
                 .wrap_err_with(|| format!("the run {} cannot be judged", run.display()))?;
@@ -69,7 +70,7 @@ impl CompareArgs {
         }
         let comparison = Comparison::of(&named).into_diagnostic()?;
         let disagreements = (self.disagreements.as_ref())
-            .map(|path| write_disagreements(path, &named, &classes).into_diagnostic())
+            .map(|path| write_disagreements(path, &named).into_diagnostic())
             .transpose()?;
         if self.json {
             return output::line(json!({
